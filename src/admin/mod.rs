@@ -1,0 +1,1 @@
+//! Room `admin`: see ARCHITECTURE.md.

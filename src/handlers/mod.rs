@@ -1,0 +1,1 @@
+//! Room `handlers`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Room `log`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Room `metadata`: see ARCHITECTURE.md.

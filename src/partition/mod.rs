@@ -1,0 +1,1 @@
+//! Room `partition`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Room `plugin`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Room `processor`: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Room `testing`: see ARCHITECTURE.md.

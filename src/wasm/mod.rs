@@ -1,0 +1,1 @@
+//! Room `wasm`: see ARCHITECTURE.md.

@@ -1,0 +1,4 @@
+//! Kafka's bytes: frames, the API version table, record batches, control records. Bytes only: no
+//! tokio, no files, no state.
+
+pub mod control_record;
