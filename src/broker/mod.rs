@@ -8,7 +8,6 @@ mod configs;
 mod coordination;
 mod error;
 mod fetch;
-mod groups;
 mod offsets;
 mod producer_ids;
 mod produce;
@@ -29,12 +28,14 @@ use crate::ids::{BrokerId, TopicPartition};
 use crate::metadata::{MetadataImage, MetadataRecord, MetadataStore};
 use crate::partition::{Partition, PartitionRegistry, StartReport};
 
-pub use coordination::CoordinatorKind;
+pub use configs::ChangeMode;
+pub use coordination::{CoordinatorKind, PendingReply};
 pub use error::BrokerError;
-pub use fetch::{FetchPartition, FetchedPartition, FetchWait};
-pub use offsets::{ListedOffset, OffsetQuery};
-pub use produce::{ProduceRules, TransactionalProduce};
+pub use fetch::{FetchPartition, FetchRequest, FetchedPartition};
+pub use offsets::OffsetQuery;
+pub use produce::{ClientBatch, TransactionalProduce};
 pub use topics::NewTopic;
+pub use transactions::AddToTransaction;
 
 /// The groups' internal topic.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";

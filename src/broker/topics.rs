@@ -78,17 +78,15 @@ impl Broker {
         self.make_partitions(grown, before.partitions.len()).await
     }
 
-    /// Replaces a topic's own settings.
-    pub async fn set_topic_configs(
+    /// Replaces a topic's own settings; the caller holds `topic_changes`.
+    pub(super) async fn set_topic_configs(
         &self,
-        name: &TopicName,
+        topic: &TopicImage,
         configs: BTreeMap<String, String>,
     ) -> Result<(), BrokerError> {
-        let _one_at_a_time = self.topic_changes.lock().await;
-        let topic = self.metadata().topic(name.as_str()).cloned().ok_or(BrokerError::UnknownPartition)?;
-        let records = changed_configs(&topic, &configs);
+        let records = changed_configs(topic, &configs);
         let image = self.change_metadata(|_| Ok(records)).await?;
-        let Some(topic) = image.topic(name.as_str()) else { return Ok(()) };
+        let Some(topic) = image.topic(topic.name.as_str()) else { return Ok(()) };
         let config = configs::log_config_of(&self.config, topic);
         for partition in partitions_of(topic).filter_map(|partition| self.partitions.get(&partition)) {
             partition.set_config(config.clone());
