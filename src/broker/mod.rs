@@ -8,6 +8,7 @@ mod configs;
 mod coordination;
 mod error;
 mod fetch;
+mod groups;
 mod offsets;
 mod producer_ids;
 mod produce;
@@ -154,6 +155,11 @@ impl Broker {
     /// All partitions.
     pub fn partitions(&self) -> Vec<Arc<Partition>> {
         self.partitions.all()
+    }
+
+    /// Waits until the journal is durable up to a position.
+    pub async fn durable(&self, position: JournalPosition) -> Result<(), BrokerError> {
+        Ok(self.disk.wait_durable(position).await?)
     }
 
     /// Waits until an append to a partition is durable and readable.

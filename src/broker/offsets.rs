@@ -3,8 +3,10 @@
 use crate::broker::fetch::check_leader_epoch;
 use crate::broker::{Broker, BrokerError};
 use crate::clock::Timestamp;
-use crate::ids::{LeaderEpoch, TopicPartition};
+use crate::error_code::ErrorCode;
+use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::log::TimestampedOffset;
+use crate::metadata::image::is_internal_name;
 use crate::partition::Isolation;
 
 /// Which offset is asked for.
@@ -45,5 +47,40 @@ impl Broker {
             OffsetQuery::MaxTimestamp => Ok(partition.offset_of_max_timestamp(isolation)?),
             OffsetQuery::AtOrAfter(timestamp) => Ok(partition.offset_for_timestamp(timestamp, isolation)?),
         }
+    }
+}
+
+impl Broker {
+    /// Where a leader epoch ended: the last epoch not above it, with its end.
+    pub fn end_offset_for_epoch(
+        &self,
+        topic_partition: &TopicPartition,
+        current_leader_epoch: Option<LeaderEpoch>,
+        epoch: Option<LeaderEpoch>,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, BrokerError> {
+        let partition = self.partition(topic_partition)?;
+        check_leader_epoch(current_leader_epoch, partition.leader_epoch())?;
+        Ok(epoch.and_then(|epoch| partition.end_offset_for_epoch(epoch)))
+    }
+
+    /// Moves the start of a log to an offset, or to the high watermark.
+    pub fn delete_records(
+        &self,
+        topic_partition: &TopicPartition,
+        offset: Option<Offset>,
+    ) -> Result<Offset, BrokerError> {
+        if is_internal_name(topic_partition.topic.as_str()) {
+            let why = format!("{} is an internal topic", topic_partition.topic);
+            return Err(BrokerError::refused(ErrorCode::InvalidTopicException, why));
+        }
+        let image = self.metadata();
+        let topic = image.topic(topic_partition.topic.as_str()).ok_or(BrokerError::UnknownPartition)?;
+        if !self.topic_config(topic).cleanup_policy.deletes() {
+            let why = "the topic's cleanup.policy does not delete";
+            return Err(BrokerError::refused(ErrorCode::PolicyViolation, why));
+        }
+        let start = self.partition(topic_partition)?.delete_records_before(offset)?;
+        self.partitions.checkpoint_log_starts()?;
+        Ok(start)
     }
 }
