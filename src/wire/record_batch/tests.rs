@@ -1,8 +1,6 @@
 //! Whole batches: checking, splitting, stamping, and Kafka's own codec as the oracle.
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::records::{RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions};
-use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Timestamp;
