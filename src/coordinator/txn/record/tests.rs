@@ -1,0 +1,1 @@
+//! Records as bytes: what is written is read, and hostile bytes are refused.

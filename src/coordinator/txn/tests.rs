@@ -1,0 +1,1 @@
+//! The transaction coordinator, tested as events in and output out.
