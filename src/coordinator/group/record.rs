@@ -170,6 +170,12 @@ impl GroupMetadata {
         self.members.iter().any(|member| !member.assignment.is_empty())
     }
 
+    /// What the leader gave to a member; empty if it gave nothing.
+    pub fn assignment(&self, member_id: &MemberId) -> Bytes {
+        let found = self.members.binary_search_by(|member| member.member_id.cmp(member_id));
+        found.ok().and_then(|at| self.members.get(at)).map(|m| m.assignment.clone()).unwrap_or_default()
+    }
+
     fn bytes_max(&self) -> usize {
         let leader_bytes = self.leader.as_ref().map_or(0, |leader| leader.as_str().len());
         let protocol_bytes = self.protocol.as_ref().map_or(0, String::len);
