@@ -252,6 +252,3 @@ impl StoredOffset {
         self.value.commit_timestamp
     }
 }
-
-#[cfg(test)]
-mod tests;
