@@ -199,3 +199,17 @@ fn a_v2_fence_by_a_new_session_rotates_at_completion() {
     assert_eq!(next.epoch.value(), 1);
     assert_eq!(fixture.metadata().timeout_ms, TIMEOUT_MS);
 }
+
+#[test]
+fn a_fence_forgets_who_might_have_asked_again() {
+    let mut fixture = TxnFixture::completed(Commit);
+    let producer = fixture.producer();
+    let asked_before = before(producer);
+    assert_eq!(fixture.metadata().last_producer_epoch, Some(asked_before.epoch));
+    assert_eq!(fixture.add(producer, &[tp("a", 0)], V2), ErrorCode::None);
+    fixture.now = fixture.metadata().times_out_at();
+    fixture.tick();
+    fixture.deliver_markers();
+    assert_eq!(fixture.metadata().last_producer_epoch, None);
+    assert_eq!(fixture.init(Some(asked_before)), Err(ErrorCode::ProducerFenced));
+}
