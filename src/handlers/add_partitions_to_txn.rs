@@ -1,7 +1,6 @@
 //! AddPartitionsToTxn, versions 0 to 5: clients add to one transaction (0 to 3), brokers to several
 //! or only look (4 and 5). All partitions are added or none (OPERATION_NOT_ATTEMPTED).
 
-use bytes::Bytes;
 use kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
@@ -20,9 +19,9 @@ use crate::metadata::image::is_internal_name;
 use crate::wire::control_record::TransactionVersion;
 
 /// Adds partitions to transactions.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: AddPartitionsToTxnRequest = context.decode(body)?;
-    if context.version >= 4 {
+pub async fn handle(context: Context) -> Handled {
+    let request: AddPartitionsToTxnRequest = context.decode()?;
+    if context.version() >= 4 {
         let mut results = Vec::with_capacity(request.transactions.len());
         for transaction in &request.transactions {
             let topics = one(&context, transaction).await;
@@ -65,7 +64,7 @@ async fn one(
         transactional_id: transactional_id(&transaction.transactional_id),
         producer,
         partitions,
-        api: ClientApi::of_add_partitions(context.version),
+        api: ClientApi::of_add_partitions(context.version()),
         version: TransactionVersion::V1,
     };
     if transaction.verify_only {

@@ -1,28 +1,26 @@
 //! ApiVersions, versions 0 to 4: what this broker serves, and its finalised features.
 //!
-//! An unknown version is answered in version 0 with UNSUPPORTED_VERSION and the whole table
-//! (KIP-511), so that the client can choose again. Left out: nothing.
+//! An unknown version is answered in version 0 with UNSUPPORTED_VERSION and its own
+//! versions (KIP-511), so that the client can choose again. Left out: nothing.
 
-use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
-use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::text;
 use crate::handlers::reply::{Outcome, Reply, ResponseFrame};
 use crate::wire::api;
-use crate::wire::response::encode_response;
+use crate::wire::response::unsupported_api_versions;
 
 /// The feature by which clients know that transactions V2 are on (KIP-890).
 const TRANSACTION_VERSION: &str = "transaction.version";
 const TRANSACTION_VERSION_LEVEL: i16 = 2;
 
 /// Answers the table of what is served.
-pub fn handle(context: &Context, body: Bytes) -> Handled {
-    let _request: ApiVersionsRequest = context.decode(body)?;
+pub fn handle(context: &Context) -> Handled {
+    let _request: ApiVersionsRequest = context.decode()?;
     let mut response = ApiVersionsResponse::default().with_api_keys(table());
-    if context.version >= 3 {
+    if context.version() >= 3 {
         let supported = SupportedFeatureKey::default()
             .with_name(text(TRANSACTION_VERSION))
             .with_min_version(0)
@@ -41,10 +39,7 @@ pub fn handle(context: &Context, body: Bytes) -> Handled {
 
 /// The answer to a version that this broker does not know.
 pub fn unsupported_version(correlation_id: i32) -> Reply {
-    let response = ApiVersionsResponse::default()
-        .with_error_code(ErrorCode::UnsupportedVersion.code())
-        .with_api_keys(table());
-    Reply::Now(match encode_response(ApiKey::ApiVersions, 0, correlation_id, &response) {
+    Reply::Now(match unsupported_api_versions(correlation_id) {
         Ok(bytes) => Outcome::Respond(ResponseFrame::from(bytes)),
         Err(error) => Outcome::Close(error.to_string()),
     })

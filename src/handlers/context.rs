@@ -4,12 +4,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use kafka_protocol::messages::ApiKey;
-use kafka_protocol::protocol::{Decodable, Encodable};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
 use crate::broker::Broker;
-use crate::handlers::reply::{Outcome, Piece, Reply, ResponseFrame};
+use crate::handlers::reply::{Outcome, Reply, ResponseFrame};
+use crate::wire::request::RequestFrame;
 use crate::wire::response::encode_response;
 
 /// The two ends of a connection.
@@ -35,41 +34,47 @@ pub struct Context {
     pub broker: Arc<Broker>,
     /// The connection.
     pub connection: Arc<Connection>,
-    /// The request's API.
-    pub api: ApiKey,
-    /// The request's version.
-    pub version: i16,
-    /// What the client calls itself; empty if it does not say.
-    pub client_id: Arc<str>,
-    /// What the response must repeat.
-    pub correlation_id: i32,
+    /// The request: its header, and its body in bytes.
+    pub request: RequestFrame,
 }
 
 impl Context {
     /// The request's body.
-    pub fn decode<M: Decodable>(&self, mut body: Bytes) -> Result<M, BadRequest> {
-        crate::wire::request::decode_body(&mut body, self.api, self.version)
-            .map_err(|error| BadRequest(error.to_string()))
+    pub fn decode<M: Request>(&self) -> Result<M, BadRequest> {
+        self.request.decode().map_err(|error| BadRequest(error.to_string()))
+    }
+
+    /// The request's version.
+    pub fn version(&self) -> i16 {
+        self.request.api_version
+    }
+
+    /// What the client calls itself; empty if it does not say.
+    pub fn client_id(&self) -> &str {
+        self.request.client_id.as_deref().unwrap_or_default()
     }
 
     /// A response as it leaves.
-    pub fn outcome<M: Encodable>(&self, response: &M) -> Outcome {
-        match encode_response(self.api, self.version, self.correlation_id, response) {
-            Ok(bytes) => Outcome::Respond(ResponseFrame { pieces: vec![Piece::Bytes(bytes)] }),
+    pub fn outcome<M: Encodable + HeaderVersion>(&self, response: &M) -> Outcome {
+        match encode_response(self.request.correlation_id, self.version(), response) {
+            Ok(bytes) => Outcome::Respond(ResponseFrame::from(bytes)),
             Err(error) => {
-                tracing::error!(api = ?self.api, version = self.version, %error, "a response cannot be encoded");
-                Outcome::Close(format!("a response cannot be encoded: {error}"))
+                tracing::error!(api = ?self.request.api.key, %error, "a response cannot be encoded");
+                Outcome::Close(error.to_string())
             }
         }
     }
 
     /// A response that is known already.
-    pub fn respond<M: Encodable>(&self, response: &M) -> Handled {
+    pub fn respond<M: Encodable + HeaderVersion>(&self, response: &M) -> Handled {
         Ok(Reply::Now(self.outcome(response)))
     }
 
     /// A response that is known later.
-    pub fn respond_later<M: Encodable>(&self, response: impl Future<Output = M> + Send + 'static) -> Handled {
+    pub fn respond_later<M: Encodable + HeaderVersion>(
+        &self,
+        response: impl Future<Output = M> + Send + 'static,
+    ) -> Handled {
         let context = self.clone();
         Ok(Reply::later(async move { context.outcome(&response.await) }))
     }

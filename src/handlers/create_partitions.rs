@@ -1,6 +1,5 @@
 //! CreatePartitions, versions 0 to 3: a topic only grows.
 
-use bytes::Bytes;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
@@ -11,8 +10,8 @@ use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{message, topic_name};
 
 /// Grows topics, each on its own.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: CreatePartitionsRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: CreatePartitionsRequest = context.decode()?;
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let grown = grow(&context, &topic, request.validate_only).await;

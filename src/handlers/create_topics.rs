@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
@@ -24,8 +23,8 @@ struct Created {
 }
 
 /// Creates topics, each on its own.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: CreateTopicsRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: CreateTopicsRequest = context.decode()?;
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let is_repeated = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
@@ -109,7 +108,7 @@ fn describe(
     topic: &CreatableTopic,
     created: Result<Created, BrokerError>,
 ) -> CreatableTopicResult {
-    let version = context.version;
+    let version = context.version();
     let result = CreatableTopicResult::default().with_name(topic.name.clone());
     let created = match created {
         Ok(created) => created,

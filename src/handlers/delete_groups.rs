@@ -1,6 +1,5 @@
 //! DeleteGroups, versions 0 to 2: groups without members, with their offsets.
 
-use bytes::Bytes;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
@@ -10,8 +9,8 @@ use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::group_id;
 
 /// Deletes groups, each in its own shard.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: DeleteGroupsRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: DeleteGroupsRequest = context.decode()?;
     let mut results = Vec::with_capacity(request.groups_names.len());
     for name in request.groups_names {
         let group = group_id(&name);

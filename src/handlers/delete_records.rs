@@ -1,6 +1,5 @@
 //! DeleteRecords, versions 0 to 2: moves the start of logs; offset -1 means the high watermark.
 
-use bytes::Bytes;
 use kafka_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
@@ -15,8 +14,8 @@ use crate::ids::{Offset, TopicName};
 const HIGH_WATERMARK: i64 = -1;
 
 /// Moves the start of logs, each on its own.
-pub fn handle(context: &Context, body: Bytes) -> Handled {
-    let request: DeleteRecordsRequest = context.decode(body)?;
+pub fn handle(context: &Context) -> Handled {
+    let request: DeleteRecordsRequest = context.decode()?;
     let topics = request.topics.into_iter().map(|topic| {
         let name = topic_name(&topic.name);
         let partitions = topic.partitions.iter().map(|partition| {

@@ -1,6 +1,5 @@
 //! DeleteTopics, versions 1 to 6: by name, or since version 6 by id (KIP-516).
 
-use bytes::Bytes;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
@@ -12,8 +11,8 @@ use crate::handlers::convert::{message, topic_id, topic_name, wire_topic};
 use crate::ids::TopicName;
 
 /// Deletes topics, each on its own.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: DeleteTopicsRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: DeleteTopicsRequest = context.decode()?;
     let mut responses = Vec::new();
     let named = request.topic_names.iter().map(|name| DeleteTopicState::default().with_name(Some(name.clone())));
     for topic in request.topics.iter().cloned().chain(named) {
@@ -22,7 +21,7 @@ pub async fn handle(context: Context, body: Bytes) -> Handled {
             Ok(name) => context.broker.delete_topic(name).await,
             Err(code) => Err(BrokerError::refused(*code, "there is no topic of this id")),
         };
-        responses.push(describe(context.version, &topic, name.ok(), deleted));
+        responses.push(describe(context.version(), &topic, name.ok(), deleted));
     }
     context.respond(&DeleteTopicsResponse::default().with_responses(responses))
 }

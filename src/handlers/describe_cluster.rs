@@ -1,7 +1,6 @@
 //! DescribeCluster, versions 0 to 2. Left out: controllers as an endpoint type (there is no separate
 //! controller to connect to), authorised operations.
 
-use bytes::Bytes;
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 
@@ -12,13 +11,13 @@ use crate::handlers::convert::{message, text, wire_broker};
 const ENDPOINTS_OF_BROKERS: i8 = 1;
 
 /// Describes the one broker.
-pub fn handle(context: &Context, body: Bytes) -> Handled {
-    let request: DescribeClusterRequest = context.decode(body)?;
+pub fn handle(context: &Context) -> Handled {
+    let request: DescribeClusterRequest = context.decode()?;
     let broker_id = wire_broker(context.broker.broker_id());
     let mut response = DescribeClusterResponse::default()
         .with_cluster_id(text(context.broker.metadata().cluster_id()))
         .with_controller_id(broker_id);
-    if context.version >= 1 {
+    if context.version() >= 1 {
         response = response.with_endpoint_type(request.endpoint_type);
         if request.endpoint_type != ENDPOINTS_OF_BROKERS {
             let code = ErrorCode::UnsupportedEndpointType;

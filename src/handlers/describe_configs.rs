@@ -2,7 +2,6 @@
 //!
 //! Left out: broker loggers, client metrics and groups as resources.
 
-use bytes::Bytes;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -17,8 +16,8 @@ use crate::handlers::incremental_alter_configs::{BROKER_RESOURCE, TOPIC_RESOURCE
 use crate::metadata::decide::check_topic_name;
 
 /// Describes resources, each on its own.
-pub fn handle(context: &Context, body: Bytes) -> Handled {
-    let request: DescribeConfigsRequest = context.decode(body)?;
+pub fn handle(context: &Context) -> Handled {
+    let request: DescribeConfigsRequest = context.decode()?;
     let results = request.resources.iter().map(|resource| {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
@@ -26,7 +25,7 @@ pub fn handle(context: &Context, body: Bytes) -> Handled {
         match entries(context, resource) {
             Ok(entries) => {
                 let wanted = entries.into_iter().filter(|entry| is_wanted(resource, entry));
-                result.with_configs(wanted.map(|entry| describe(context.version, &request, entry)).collect())
+                result.with_configs(wanted.map(|entry| describe(context.version(), &request, entry)).collect())
             }
             Err((code, why)) => {
                 result.with_error_code(code.code()).with_error_message(message(code, why))

@@ -1,7 +1,6 @@
 //! DescribeGroups, versions 0 to 6: a group that does not exist is `Dead`, and since version 6 an
 //! error. Left out: authorised operations.
 
-use bytes::Bytes;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup as WireGroup, DescribedGroupMember};
 use kafka_protocol::messages::{self, DescribeGroupsRequest, DescribeGroupsResponse};
 
@@ -11,8 +10,8 @@ use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{group_id, text, wire_instance_id};
 
 /// Describes groups, each from its own shard.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: DescribeGroupsRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: DescribeGroupsRequest = context.decode()?;
     let mut groups = Vec::with_capacity(request.groups.len());
     for name in request.groups {
         let group = group_id(&name);
@@ -24,7 +23,7 @@ pub async fn handle(context: Context, body: Bytes) -> Handled {
         };
         match reply {
             Ok(Reply::DescribeGroups(described)) => {
-                groups.extend(described.into_iter().map(|group| describe(context.version, &name, group)));
+                groups.extend(described.into_iter().map(|group| describe(context.version(), &name, group)));
             }
             Ok(_) => groups.push(refuse(&name, ErrorCode::CoordinatorNotAvailable)),
             Err(error) => groups.push(refuse(&name, error.code())),

@@ -1,6 +1,5 @@
 //! DescribeProducers, version 0: who writes to a partition, and who has a transaction open there.
 
-use bytes::Bytes;
 use kafka_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
 };
@@ -13,8 +12,8 @@ use crate::ids::{CoordinatorEpoch, Offset, Sequence, TopicName};
 use crate::log::ProducerView;
 
 /// Describes the producers of partitions.
-pub fn handle(context: &Context, body: Bytes) -> Handled {
-    let request: DescribeProducersRequest = context.decode(body)?;
+pub fn handle(context: &Context) -> Handled {
+    let request: DescribeProducersRequest = context.decode()?;
     let topics = request.topics.into_iter().map(|topic| {
         let name = topic_name(&topic.name);
         let partitions = topic.partition_indexes.iter().map(|index| describe(context, &name, *index));

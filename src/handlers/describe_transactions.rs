@@ -1,6 +1,5 @@
 //! DescribeTransactions, version 0: where transactional ids stand (KIP-664).
 
-use bytes::Bytes;
 use kafka_protocol::messages::describe_transactions_response::{TopicData, TransactionState};
 use kafka_protocol::messages::{self, DescribeTransactionsRequest, DescribeTransactionsResponse};
 
@@ -10,8 +9,8 @@ use crate::handlers::convert::{text, transactional_id, wire_topic};
 use crate::ids::{TopicName, TopicPartition};
 
 /// Describes transactional ids, each from its own shard.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: DescribeTransactionsRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: DescribeTransactionsRequest = context.decode()?;
     let mut states = Vec::with_capacity(request.transactional_ids.len());
     for id in request.transactional_ids {
         let described = context.broker.describe_transaction(transactional_id(&id)).await;

@@ -7,19 +7,20 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::FetchTopic;
-use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::{self, FetchRequest, FetchResponse};
+use kafka_protocol::messages::{FetchRequest, FetchResponse};
 
 use crate::broker::{self, BrokerError, FetchPartition, FetchedPartition};
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{isolation, leader_epoch, topic_id, topic_name, topic_partition};
 use crate::handlers::reply::{Outcome, Piece, Reply, ResponseFrame};
-use crate::ids::{Offset, TopicName};
+use crate::ids::{Offset, PartitionIndex, TopicName};
+use crate::log::{self, FileSlice};
 use crate::partition::{Fetched, Isolation};
-use crate::wire::fetch_response::{self, PartitionRecords};
+use crate::wire::fetch_response::{
+    self, AbortedTransaction, FetchReply, FetchReplyPartition, FetchReplyTopic, Payload, encode_fetch_response,
+};
 
 /// A request that continues a session names its epoch; 0 and -1 are full fetches.
 const FULL_FETCH_EPOCHS: [i32; 2] = [0, -1];
@@ -37,8 +38,8 @@ struct Plan {
 }
 
 /// Reads what there is.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: FetchRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: FetchRequest = context.decode()?;
     if request.session_id != 0 && !FULL_FETCH_EPOCHS.contains(&request.session_epoch) {
         let response =
             FetchResponse::default().with_error_code(ErrorCode::FetchSessionIdNotFound.code());
@@ -95,7 +96,7 @@ fn plan(context: &Context, request: &FetchRequest) -> Plan {
 }
 
 fn topic_of(context: &Context, topic: &FetchTopic) -> Result<TopicName, ErrorCode> {
-    if context.version < 13 {
+    if context.version() < 13 {
         return Ok(topic_name(&topic.topic));
     }
     let image = context.broker.metadata();
@@ -107,64 +108,81 @@ fn respond(context: &Context, request: FetchRequest, plan: Plan, results: Vec<Fe
     let isolation = plan.request.isolation;
     let mut asked = plan.asked.into_iter();
     let mut results = results.into_iter();
-    let mut slices = Vec::new();
     let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
+    for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let result = match asked.next() {
                 Some(Asked::Refused(code)) => Err(BrokerError::refused(code, "")),
                 Some(Asked::Sent) | None => results.next().unwrap_or(Err(BrokerError::UnknownPartition)),
             };
-            let (data, read) = describe(context.version, partition.partition, isolation, result);
-            partitions.push(data);
-            slices.push(read);
+            // A negative number was refused above; it goes back as 0, which has the same error.
+            let index = PartitionIndex::from_wire(partition.partition).unwrap_or(PartitionIndex::ZERO);
+            partitions.push(describe(index, isolation, result));
         }
-        let response = FetchableTopicResponse::default().with_partitions(partitions);
-        topics.push(match context.version {
-            ..13 => response.with_topic(topic.topic),
-            13.. => response.with_topic_id(topic.topic_id),
+        topics.push(FetchReplyTopic {
+            name: topic_name(&topic.topic),
+            id: topic_id(topic.topic_id),
+            partitions,
         });
     }
-    let response = FetchResponse::default().with_responses(topics);
-    encode(context, &response, slices)
+    let reply = FetchReply {
+        throttle_time_ms: 0,
+        error_code: ErrorCode::None,
+        session_id: 0,
+        topics,
+        node_endpoints: Vec::new(),
+    };
+    encode(context, reply)
 }
 
-/// One partition's part of the answer, and its records.
 fn describe(
-    version: i16,
-    index: i32,
+    partition: PartitionIndex,
     isolation: Isolation,
     result: FetchedPartition,
-) -> (PartitionData, PartitionRecords<crate::log::FileSlice>) {
-    let data = PartitionData::default().with_partition_index(index);
-    let Fetched { read, offsets, aborted } = match result {
-        Ok(fetched) => fetched,
-        Err(error) => {
-            let data = data
-                .with_error_code(error.code().code())
-                .with_high_watermark(-1)
-                .with_aborted_transactions(None);
-            return (data, PartitionRecords::default());
+) -> FetchReplyPartition<Vec<FileSlice>> {
+    let mut reply = FetchReplyPartition {
+        partition,
+        error_code: ErrorCode::None,
+        high_watermark: None,
+        last_stable_offset: None,
+        log_start_offset: None,
+        aborted_transactions: None,
+        preferred_read_replica: None,
+        diverging_epoch: None,
+        current_leader: None,
+        records: Some(Payload { bytes: 0, handle: Vec::new() }),
+    };
+    match result {
+        Ok(Fetched { read, offsets, aborted }) => {
+            reply.high_watermark = Some(offsets.high_watermark);
+            reply.last_stable_offset = Some(offsets.last_stable_offset);
+            reply.log_start_offset = Some(offsets.log_start_offset);
+            reply.aborted_transactions = match isolation {
+                Isolation::ReadUncommitted => None,
+                Isolation::ReadCommitted => Some(aborted.iter().map(wire_aborted).collect()),
+            };
+            reply.records = Some(Payload { bytes: read.bytes_len(), handle: read.slices });
         }
-    };
-    let aborted = match isolation {
-        Isolation::ReadUncommitted => None,
-        Isolation::ReadCommitted => Some(aborted.iter().map(wire_aborted).collect()),
-    };
-    let data = data
-        .with_high_watermark(offsets.high_watermark.value())
-        .with_last_stable_offset(offsets.last_stable_offset.value())
-        .with_aborted_transactions(aborted);
-    let data = match version {
-        ..5 => data,
-        5.. => data.with_log_start_offset(offsets.log_start_offset.value()),
-    };
-    (data, read.slices.into_iter().map(|slice| (slice.bytes, slice)).collect())
+        Err(error) => reply.error_code = error.code(),
+    }
+    reply
 }
 
-fn wire_aborted(aborted: &crate::log::AbortedTransaction) -> AbortedTransaction {
-    AbortedTransaction::default()
-        .with_producer_id(messages::ProducerId(aborted.producer_id.value()))
-        .with_first_offset(aborted.first_offset.value())
+fn wire_aborted(aborted: &log::AbortedTransaction) -> AbortedTransaction {
+    AbortedTransaction { producer_id: aborted.producer_id, first_offset: aborted.first_offset }
+}
+
+fn encode(context: &Context, reply: FetchReply<Vec<FileSlice>>) -> Outcome {
+    match encode_fetch_response(context.request.correlation_id, context.version(), reply) {
+        Ok(pieces) => Outcome::Respond(ResponseFrame { pieces: pieces.into_iter().flat_map(piece).collect() }),
+        Err(error) => Outcome::Close(error.to_string()),
+    }
+}
+
+fn piece(piece: fetch_response::Piece<Vec<FileSlice>>) -> Vec<Piece> {
+    match piece {
+        fetch_response::Piece::Bytes(bytes) => vec![Piece::Bytes(bytes)],
+        fetch_response::Piece::Payload(payload) => payload.handle.into_iter().map(Piece::File).collect(),
+    }
 }

@@ -3,7 +3,6 @@
 //! On one node it is always this broker; the internal topic behind it is created when first asked
 //! for. Version 4 and later ask for several at once. Left out: share groups (type 2).
 
-use bytes::Bytes;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{self, FindCoordinatorRequest, FindCoordinatorResponse};
 
@@ -13,8 +12,8 @@ use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{message, text, wire_broker};
 
 /// Finds coordinators.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: FindCoordinatorRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: FindCoordinatorRequest = context.decode()?;
     let (code, why) = prepare(&context, request.key_type, &request).await;
     let (host, port) = context.advertised();
     let found = code == ErrorCode::None;
@@ -22,13 +21,13 @@ pub async fn handle(context: Context, body: Bytes) -> Handled {
         true => (wire_broker(context.broker.broker_id()), host, port),
         false => (messages::BrokerId(-1), String::new(), -1),
     };
-    if context.version < 4 {
+    if context.version() < 4 {
         let mut response = FindCoordinatorResponse::default()
             .with_error_code(code.code())
             .with_node_id(node_id)
             .with_host(text(host))
             .with_port(port);
-        if context.version >= 1 {
+        if context.version() >= 1 {
             response = response.with_error_message(message(code, why));
         }
         return context.respond(&response);
@@ -53,7 +52,7 @@ async fn prepare(context: &Context, key_type: i8, request: &FindCoordinatorReque
             return (ErrorCode::InvalidRequest, format!("coordinator type {other} is not served here"));
         }
     };
-    let is_empty_id = context.version < 4 && request.key.is_empty() && kind == CoordinatorKind::Transaction;
+    let is_empty_id = context.version() < 4 && request.key.is_empty() && kind == CoordinatorKind::Transaction;
     if is_empty_id {
         return (ErrorCode::InvalidRequest, "a transactional id is never empty".to_owned());
     }

@@ -1,6 +1,5 @@
 //! Heartbeat, versions 0 to 4.
 
-use bytes::Bytes;
 use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use crate::coordinator::group::{Event, MemberOfGeneration, Reply};
@@ -10,8 +9,8 @@ use crate::handlers::convert::{group_id, instance_id, member_id};
 use crate::ids::GenerationId;
 
 /// Keeps a member's session alive.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: HeartbeatRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: HeartbeatRequest = context.decode()?;
     let group = group_id(&request.group_id);
     let member = MemberOfGeneration {
         member_id: member_id(&request.member_id),

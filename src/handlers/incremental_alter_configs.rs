@@ -2,7 +2,6 @@
 //!
 //! Left out: dynamic broker settings; they are refused with INVALID_REQUEST.
 
-use bytes::Bytes;
 use kafka_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
@@ -20,8 +19,8 @@ pub const TOPIC_RESOURCE: i8 = 2;
 pub const BROKER_RESOURCE: i8 = 4;
 
 /// Changes resources, each on its own, all of its settings or none.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: IncrementalAlterConfigsRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: IncrementalAlterConfigsRequest = context.decode()?;
     let mode = if request.validate_only { ChangeMode::ValidateOnly } else { ChangeMode::Apply };
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {

@@ -3,7 +3,6 @@
 //! Since version 3 a client may name the producer it already is (KIP-360). Left out: two-phase
 //! commit (KIP-939).
 
-use bytes::Bytes;
 use kafka_protocol::messages::{self, InitProducerIdRequest, InitProducerIdResponse};
 
 use crate::broker::BrokerError;
@@ -14,14 +13,14 @@ use crate::handlers::convert::{producer, transactional_id};
 use crate::ids::{ProducerEpoch, ProducerIdent};
 
 /// Gives a producer its id and epoch.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: InitProducerIdRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: InitProducerIdRequest = context.decode()?;
     let response = match init(&context, &request).await {
         Ok(ident) => InitProducerIdResponse::default()
             .with_producer_id(messages::ProducerId(ident.id.value()))
             .with_producer_epoch(ident.epoch.value()),
         Err(error) => InitProducerIdResponse::default()
-            .with_error_code(code(context.version, &error).code())
+            .with_error_code(code(context.version(), &error).code())
             .with_producer_id(messages::ProducerId(-1))
             .with_producer_epoch(-1),
     };
@@ -37,15 +36,15 @@ async fn init(context: &Context, request: &InitProducerIdRequest) -> Result<Prod
     if id.is_empty() {
         return Err(invalid("a transactional id is never empty"));
     }
-    let expected = match context.version {
+    let expected = match context.version() {
         ..3 => None,
         3.. => producer(request.producer_id, request.producer_epoch),
     };
     let has_half = (request.producer_id.0 == -1) != (request.producer_epoch == -1);
-    if context.version >= 3 && has_half {
+    if context.version() >= 3 && has_half {
         return Err(invalid("a producer id comes with its epoch"));
     }
-    let api = ClientApi::of_init_producer_id(context.version);
+    let api = ClientApi::of_init_producer_id(context.version());
     let id = transactional_id(id);
     context.broker.init_producer_id(id, request.transaction_timeout_ms, expected, api).await
 }

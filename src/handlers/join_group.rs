@@ -1,6 +1,5 @@
 //! JoinGroup, versions 0 to 9: the answer comes when the join phase ends.
 
-use bytes::Bytes;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
@@ -15,17 +14,17 @@ use crate::handlers::convert::{
 use crate::ids::{GenerationId, MemberId};
 
 /// Joins a group.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: JoinGroupRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: JoinGroupRequest = context.decode()?;
     if request.group_id.is_empty() {
         let reply = JoinReply::error(ErrorCode::InvalidGroupId, member_id(&request.member_id));
-        return context.respond(&describe(context.version, reply));
+        return context.respond(&describe(context.version(), reply));
     }
     let join = join_of(&context, request);
     let group = join.group.clone();
     let asked_by = join.member_id.clone();
     let pending = context.broker.ask_group(&group, |request| Event::JoinGroup { request, join }).await;
-    let version = context.version;
+    let version = context.version();
     context.respond_later(async move {
         let reply = match pending {
             Ok(pending) => pending.answer().await,
@@ -44,7 +43,7 @@ fn join_of(context: &Context, request: JoinGroupRequest) -> JoinGroup {
     let fresh = uuid::Uuid::new_v4();
     let prefix = match &request.group_instance_id {
         Some(instance) => instance.to_string(),
-        None => context.client_id.to_string(),
+        None => context.client_id().to_owned(),
     };
     let protocols = request.protocols.into_iter();
     JoinGroup {
@@ -52,10 +51,10 @@ fn join_of(context: &Context, request: JoinGroupRequest) -> JoinGroup {
         member_id: member_id(&request.member_id),
         fresh_member_id: MemberId::new(format!("{prefix}-{fresh}")),
         group_instance_id: instance_id(request.group_instance_id.as_ref()),
-        client_id: context.client_id.to_string(),
+        client_id: context.client_id().to_owned(),
         client_host: format!("/{}", context.connection.client_address.ip().to_canonical()),
         session_timeout_ms: request.session_timeout_ms,
-        rebalance_timeout_ms: match context.version {
+        rebalance_timeout_ms: match context.version() {
             0 => request.session_timeout_ms,
             _ => request.rebalance_timeout_ms,
         },
@@ -63,11 +62,11 @@ fn join_of(context: &Context, request: JoinGroupRequest) -> JoinGroup {
         protocols: protocols
             .map(|protocol| JoinProtocol { name: protocol.name.to_string(), metadata: protocol.metadata })
             .collect(),
-        first_join: match context.version {
+        first_join: match context.version() {
             ..4 => FirstJoin::Joins,
             4.. => FirstJoin::NeedsMemberId,
         },
-        skip_assignment: match context.version {
+        skip_assignment: match context.version() {
             ..9 => SkipAssignmentSupport::Unknown,
             9.. => SkipAssignmentSupport::Understood,
         },

@@ -1,6 +1,5 @@
 //! LeaveGroup, versions 0 to 5: one member, or since version 3 several, also by instance id.
 
-use bytes::Bytes;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
@@ -10,9 +9,9 @@ use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{group_id, instance_id, member_id, wire_instance_id, wire_member_id};
 
 /// Takes members out of a group.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: LeaveGroupRequest = context.decode(body)?;
-    let version = context.version;
+pub async fn handle(context: Context) -> Handled {
+    let request: LeaveGroupRequest = context.decode()?;
+    let version = context.version();
     let group = group_id(&request.group_id);
     let members = match version {
         ..3 => vec![LeavingMember { member_id: member_id(&request.member_id), group_instance_id: None }],

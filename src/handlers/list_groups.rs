@@ -1,6 +1,5 @@
 //! ListGroups, versions 0 to 5: by state since version 4, by type since version 5.
 
-use bytes::Bytes;
 use kafka_protocol::messages::list_groups_response::ListedGroup as WireGroup;
 use kafka_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
@@ -10,8 +9,8 @@ use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::text;
 
 /// Lists the groups of all shards.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: ListGroupsRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: ListGroupsRequest = context.decode()?;
     let states: Option<Vec<GroupState>> = match request.states_filter.is_empty() {
         true => None,
         false => Some(request.states_filter.iter().filter_map(|name| GroupState::from_name(name)).collect()),
@@ -39,7 +38,7 @@ pub async fn handle(context: Context, body: Bytes) -> Handled {
         }
     }
     groups.sort_by(|a, b| a.group.cmp(&b.group));
-    let groups = groups.into_iter().map(|group| describe(context.version, &group)).collect();
+    let groups = groups.into_iter().map(|group| describe(context.version(), &group)).collect();
     context.respond(&ListGroupsResponse::default().with_error_code(code.code()).with_groups(groups))
 }
 

@@ -3,7 +3,6 @@
 //!
 //! Nothing is tiered: the earliest local offset is the earliest, and there is no latest tiered one.
 
-use bytes::Bytes;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -26,9 +25,9 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 
 /// Looks the offsets up.
-pub fn handle(context: &Context, body: Bytes) -> Handled {
-    let request: ListOffsetsRequest = context.decode(body)?;
-    let isolation = match context.version {
+pub fn handle(context: &Context) -> Handled {
+    let request: ListOffsetsRequest = context.decode()?;
+    let isolation = match context.version() {
         ..2 => Isolation::ReadUncommitted,
         2.. => isolation(request.isolation_level),
     };
@@ -36,7 +35,7 @@ pub fn handle(context: &Context, body: Bytes) -> Handled {
         let name = topic_name(&topic.name);
         let partitions = topic.partitions.iter().map(|partition| {
             let found = look_up(context, &name, partition, isolation);
-            describe(context.version, partition.partition_index, found)
+            describe(context.version(), partition.partition_index, found)
         });
         let partitions = partitions.collect();
         ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)

@@ -2,7 +2,6 @@
 //!
 //! Left out: version 2, whose filter is a regular expression over transactional ids.
 
-use bytes::Bytes;
 use kafka_protocol::messages::list_transactions_response::TransactionState;
 use kafka_protocol::messages::{self, ListTransactionsRequest, ListTransactionsResponse};
 
@@ -12,12 +11,12 @@ use crate::handlers::convert::text;
 use crate::ids::ProducerId;
 
 /// Lists the transactions of all shards.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: ListTransactionsRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: ListTransactionsRequest = context.decode()?;
     let filters = ListFilters {
         states: request.state_filters.iter().map(ToString::to_string).collect(),
         producer_ids: request.producer_id_filters.iter().filter_map(|id| ProducerId::from_wire(id.0)).collect(),
-        duration_ms: (context.version >= 1 && request.duration_filter >= 0).then_some(request.duration_filter),
+        duration_ms: (context.version() >= 1 && request.duration_filter >= 0).then_some(request.duration_filter),
     };
     let response = match context.broker.list_transactions(filters).await {
         Ok(listing) => ListTransactionsResponse::default()

@@ -4,7 +4,6 @@
 //! Topics can be asked for by name or, since version 12, by id (KIP-516). Left out: authorised
 //! operations (there are no ACLs yet, so the protocol's "unknown" stands there).
 
-use bytes::Bytes;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -22,14 +21,14 @@ use crate::ids::TopicName;
 use crate::metadata::{PartitionImage, TopicImage};
 
 /// Describes the cluster and the topics asked for.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: MetadataRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: MetadataRequest = context.decode()?;
     let wants_all = match &request.topics {
         None => true,
         // Version 0 had no null: an empty list asked for everything.
-        Some(topics) => topics.is_empty() && context.version == 0,
+        Some(topics) => topics.is_empty() && context.version() == 0,
     };
-    let may_create = context.version < 4 || request.allow_auto_topic_creation;
+    let may_create = context.version() < 4 || request.allow_auto_topic_creation;
     let topics = match request.topics {
         Some(topics) if !wants_all => describe_these(&context, &topics, may_create).await,
         Some(_) | None => describe_all(&context),
@@ -39,17 +38,17 @@ pub async fn handle(context: Context, body: Bytes) -> Handled {
     let broker =
         MetadataResponseBroker::default().with_node_id(broker_id).with_host(text(host)).with_port(port);
     let mut response = MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics);
-    if context.version >= 1 {
+    if context.version() >= 1 {
         response = response.with_controller_id(broker_id);
     }
-    if context.version >= 2 {
+    if context.version() >= 2 {
         response = response.with_cluster_id(Some(text(context.broker.metadata().cluster_id())));
     }
     context.respond(&response)
 }
 
 fn describe_all(context: &Context) -> Vec<MetadataResponseTopic> {
-    context.broker.metadata().topics().map(|topic| describe(context.version, topic)).collect()
+    context.broker.metadata().topics().map(|topic| describe(context.version(), topic)).collect()
 }
 
 async fn describe_these(
@@ -62,10 +61,10 @@ async fn describe_these(
         described.push(match (&topic.name, topic_id(topic.topic_id)) {
             (Some(name), None) => describe_by_name(context, &topic_name(name), may_create).await,
             (_, Some(id)) => match context.broker.metadata().topic_by_id(id) {
-                Some(topic) => describe(context.version, topic),
+                Some(topic) => describe(context.version(), topic),
                 None => MetadataResponseTopic::default()
                     .with_error_code(ErrorCode::UnknownTopicId.code())
-                    .with_name(unknown_name(context.version))
+                    .with_name(unknown_name(context.version()))
                     .with_topic_id(topic.topic_id),
             },
             (None, None) => {
@@ -83,7 +82,7 @@ fn unknown_name(version: i16) -> Option<kafka_protocol::messages::TopicName> {
 
 async fn describe_by_name(context: &Context, name: &TopicName, may_create: bool) -> MetadataResponseTopic {
     if let Some(topic) = context.broker.metadata().topic(name.as_str()) {
-        return describe(context.version, topic);
+        return describe(context.version(), topic);
     }
     if let Err(refusal) = crate::metadata::decide::check_topic_name(name.as_str()) {
         return refuse(name, refusal.code);
@@ -93,10 +92,10 @@ async fn describe_by_name(context: &Context, name: &TopicName, may_create: bool)
     }
     let new = NewTopic { name: name.clone(), partitions: None, configs: Default::default() };
     match context.broker.create_topic(&new).await {
-        Ok(topic) => describe(context.version, &topic),
+        Ok(topic) => describe(context.version(), &topic),
         Err(error) if error.code() == ErrorCode::TopicAlreadyExists => {
             match context.broker.metadata().topic(name.as_str()) {
-                Some(topic) => describe(context.version, topic),
+                Some(topic) => describe(context.version(), topic),
                 None => refuse(name, ErrorCode::LeaderNotAvailable),
             }
         }

@@ -1,7 +1,6 @@
 //! OffsetCommit, versions 2 to 9. Retention times of old versions are ignored, as Kafka does since
 //! KIP-211. Partitions of unknown topics are refused one by one.
 
-use bytes::Bytes;
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -73,8 +72,8 @@ pub fn sent(topics: &[Vec<Committing>]) -> Vec<CommittedPartition> {
 }
 
 /// Commits offsets outside of a transaction.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: OffsetCommitRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: OffsetCommitRequest = context.decode()?;
     let topics: Vec<Vec<Committing>> =
         request.topics.iter().map(|topic| committing_topic(&context, topic)).collect();
     let group = group_id(&request.group_id);
@@ -87,7 +86,7 @@ pub async fn handle(context: Context, body: Bytes) -> Handled {
         },
         partitions: sent(&topics),
     };
-    let unknown_group = match context.version {
+    let unknown_group = match context.version() {
         ..9 => UnknownGroup::IllegalGeneration,
         9.. => UnknownGroup::GroupIdNotFound,
     };

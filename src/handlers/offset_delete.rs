@@ -1,6 +1,5 @@
 //! OffsetDelete, version 0: committed offsets of partitions that nobody of the group reads.
 
-use bytes::Bytes;
 use kafka_protocol::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
@@ -12,8 +11,8 @@ use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{group_id, topic_name, topic_partition};
 
 /// Deletes committed offsets.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: OffsetDeleteRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: OffsetDeleteRequest = context.decode()?;
     let group = group_id(&request.group_id);
     let named = request.topics.iter().flat_map(|topic| {
         let name = topic_name(&topic.name);

@@ -1,7 +1,6 @@
 //! OffsetFetch, versions 1 to 9: of one group, or since version 8 of several; all partitions since
 //! version 2; `require_stable` since version 7 (KIP-447).
 
-use bytes::Bytes;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -20,18 +19,18 @@ type Topics = Option<Vec<(messages::TopicName, Vec<i32>)>>;
 type Pending = Result<PendingReply<Reply>, BrokerError>;
 
 /// Reads committed offsets.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: OffsetFetchRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: OffsetFetchRequest = context.decode()?;
     let stability = match request.require_stable {
         true => OffsetStability::RequireStable,
         false => OffsetStability::Any,
     };
-    if context.version < 8 {
+    if context.version() < 8 {
         let topics: Topics = request
             .topics
             .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
         let pending = ask(&context, &request.group_id, topics, stability).await;
-        let version = context.version;
+        let version = context.version();
         return context.respond_later(async move { describe_one(version, answer(pending).await) });
     }
     let mut pending = Vec::with_capacity(request.groups.len());

@@ -1,7 +1,6 @@
 //! OffsetForLeaderEpoch, versions 2 to 4: where an epoch ended, so that a consumer notices a log
 //! that was cut behind its back (KIP-320).
 
-use bytes::Bytes;
 use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
 use kafka_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderTopicResult,
@@ -14,8 +13,8 @@ use crate::handlers::convert::{leader_epoch, topic_name, topic_partition};
 use crate::ids::{LeaderEpoch, Offset, TopicName};
 
 /// Looks the ends of epochs up.
-pub fn handle(context: &Context, body: Bytes) -> Handled {
-    let request: OffsetForLeaderEpochRequest = context.decode(body)?;
+pub fn handle(context: &Context) -> Handled {
+    let request: OffsetForLeaderEpochRequest = context.decode()?;
     let topics = request.topics.into_iter().map(|topic| {
         let name = topic_name(&topic.topic);
         let partitions = topic.partitions.iter().map(|partition| {

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
@@ -36,12 +35,12 @@ struct AppendedTopic {
 }
 
 /// Appends the batches, and answers once they are durable.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let mut request: ProduceRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let mut request: ProduceRequest = context.decode()?;
     let transaction = request.transactional_id.as_ref().map(|id| TransactionalProduce {
         transactional_id: transactional_id(id),
-        version: if context.version >= 12 { TransactionVersion::V2 } else { TransactionVersion::V1 },
-        api: if context.version >= 11 { ClientApi::TransactionAbortable } else { ClientApi::ProducerFenced },
+        version: if context.version() >= 12 { TransactionVersion::V2 } else { TransactionVersion::V1 },
+        api: if context.version() >= 11 { ClientApi::TransactionAbortable } else { ClientApi::ProducerFenced },
     });
     let acks = request.acks;
     let mut topics = Vec::with_capacity(request.topic_data.len());
@@ -78,12 +77,12 @@ async fn append(
     let bytes = data.records.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
         BrokerError::refused(ErrorCode::InvalidRecord, "exactly one record batch must be sent for a partition")
     })?;
-    let zstd = if context.version >= 7 { ZstdRule::Allowed } else { ZstdRule::Refused };
+    let zstd = if context.version() >= 7 { ZstdRule::Allowed } else { ZstdRule::Refused };
     context.broker.produce(ClientBatch { topic_partition, bytes, zstd, transaction }).await
 }
 
 fn topic_of(context: &Context, topic: &TopicProduceData) -> Result<TopicName, BrokerError> {
-    if context.version < 13 {
+    if context.version() < 13 {
         return Ok(topic_name(&topic.name));
     }
     let image = context.broker.metadata();
@@ -95,7 +94,7 @@ fn topic_of(context: &Context, topic: &TopicProduceData) -> Result<TopicName, Br
 
 fn answer(context: Context, topics: Vec<AppendedTopic>) -> Handled {
     let broker = Arc::clone(&context.broker);
-    let version = context.version;
+    let version = context.version();
     context.respond_later(async move {
         let mut responses = Vec::with_capacity(topics.len());
         // All partitions share one journal: durable up to the last is durable for all.

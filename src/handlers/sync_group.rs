@@ -1,6 +1,5 @@
 //! SyncGroup, versions 0 to 5: followers wait until the leader has brought the assignment.
 
-use bytes::Bytes;
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use crate::coordinator::group::{Event, MemberOfGeneration, Reply, SyncGroup, SyncReply};
@@ -10,9 +9,9 @@ use crate::handlers::convert::{group_id, instance_id, member_id, text};
 use crate::ids::{GenerationId, MemberId};
 
 /// Asks for a member's assignment.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: SyncGroupRequest = context.decode(body)?;
-    let version = context.version;
+pub async fn handle(context: Context) -> Handled {
+    let request: SyncGroupRequest = context.decode()?;
+    let version = context.version();
     if request.group_id.is_empty() {
         return context.respond(&describe(version, SyncReply::error(ErrorCode::InvalidGroupId)));
     }

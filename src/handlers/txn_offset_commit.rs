@@ -3,7 +3,6 @@
 //! Since version 5 the broker adds the group's partition to the transaction by itself (KIP-890);
 //! before, AddOffsetsToTxn must have done so, and that is checked.
 
-use bytes::Bytes;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
@@ -20,8 +19,8 @@ use crate::ids::{GenerationId, TopicPartition};
 use crate::wire::control_record::TransactionVersion;
 
 /// Commits offsets as part of a transaction.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: TxnOffsetCommitRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: TxnOffsetCommitRequest = context.decode()?;
     let topics: Vec<Vec<Committing>> = request
         .topics
         .iter()
@@ -73,11 +72,11 @@ async fn commit(
         },
         partitions,
     };
-    let version = match context.version {
+    let version = match context.version() {
         ..5 => TransactionVersion::V1,
         5.. => TransactionVersion::V2,
     };
-    let api = match context.version {
+    let api = match context.version() {
         ..5 => ClientApi::ProducerFenced,
         5.. => ClientApi::TransactionAbortable,
     };

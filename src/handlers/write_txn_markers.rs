@@ -1,7 +1,6 @@
 //! WriteTxnMarkers, version 1: an administrator ends a transaction that hangs in a partition
 //! (`kafka-transactions abort`, KIP-664).
 
-use bytes::Bytes;
 use kafka_protocol::messages::write_txn_markers_request::WritableTxnMarker;
 use kafka_protocol::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
@@ -15,8 +14,8 @@ use crate::ids::CoordinatorEpoch;
 use crate::wire::control_record::{EndTransaction, EndTransactionMarker, TransactionVersion};
 
 /// Writes markers, each on its own.
-pub async fn handle(context: Context, body: Bytes) -> Handled {
-    let request: WriteTxnMarkersRequest = context.decode(body)?;
+pub async fn handle(context: Context) -> Handled {
+    let request: WriteTxnMarkersRequest = context.decode()?;
     let mut results = Vec::with_capacity(request.markers.len());
     for marker in request.markers {
         results.push(write(&context, marker).await);
