@@ -4,17 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use clap::{Args, Subcommand};
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::{
-    ConsumerProtocolAssignment, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest,
-    OffsetCommitRequest, OffsetFetchRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
+    OffsetFetchRequest,
 };
-use kafka_protocol::protocol::{Decodable, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 use serde_json::{Value, json};
 
 use super::GlobalArgs;
@@ -210,16 +210,25 @@ fn describe_one(cluster: &mut Cluster, name: &str) -> Result<(Vec<Block>, Value)
 /// The partitions that a member of the "consumer" protocol was given; none if its bytes are not that.
 fn assignment(member: &DescribedGroupMember) -> Vec<(String, i32)> {
     let mut bytes = member.member_assignment.clone();
-    if bytes.remaining() < 2 {
-        return Vec::new();
+    read_assignment(&mut bytes).unwrap_or_default()
+}
+
+/// Kafka's `ConsumerProtocolAssignment`, of which every version begins the same. Read by hand: another
+/// client wrote these bytes, and the codec reserves memory for whatever number of elements they claim.
+fn read_assignment(bytes: &mut Bytes) -> Option<Vec<(String, i32)>> {
+    let mut partitions = Vec::new();
+    let _version = bytes.try_get_i16().ok()?;
+    for _ in 0..bytes.try_get_i32().ok()? {
+        let name_bytes = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
+        if bytes.remaining() < name_bytes {
+            return None;
+        }
+        let name = String::from_utf8(bytes.split_to(name_bytes).to_vec()).ok()?;
+        for _ in 0..bytes.try_get_i32().ok()? {
+            partitions.push((name.clone(), bytes.try_get_i32().ok()?));
+        }
     }
-    let version = bytes.get_i16().clamp(0, 3);
-    let Ok(assignment) = ConsumerProtocolAssignment::decode(&mut bytes, version) else { return Vec::new() };
-    let partitions = assignment.assigned_partitions.into_iter().flat_map(|topic| {
-        let name = topic.topic.as_str().to_owned();
-        topic.partitions.into_iter().map(move |partition| (name.clone(), partition))
-    });
-    partitions.collect()
+    Some(partitions)
 }
 
 fn committed_offsets(cluster: &mut Cluster, name: &str) -> Result<Offsets, CliError> {
