@@ -136,7 +136,7 @@ pub fn confirm(question: &str, yes: Confirmed) -> Result<(), CliError> {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(CliError::usage(format!("{question} cannot be asked here"))
+        return Err(CliError::usage(format!("there is no terminal to ask at: {question}"))
             .with_hint("add --yes to go ahead without a question"));
     }
     eprint!("{question} [y/N] ");

@@ -326,7 +326,15 @@ mod with_client {
             }
         }
         bar.finish_and_clear();
-        Ok(consume_report(records, bytes, Times { started, first, last }))
+        let mut report = consume_report(records, bytes, Times { started, first, last });
+        if interrupt.requested() {
+            report.failures.push(CliError::new(
+                ExitKind::Interrupted,
+                "INTERRUPTED",
+                "stopped before the end",
+            ));
+        }
+        Ok(report)
     }
 
     struct Times {
