@@ -40,9 +40,9 @@ pub fn supported(api_key: i16) -> Option<Supported> {
 
 /// Calls a macro with the whole table: `Key RequestType SHAPE advertised_min handled_min..=max,` each.
 ///
-/// Produce is advertised from version 0 though 0 to 2 are refused: librdkafka before 2.8 takes a
-/// broker without them for one without compression codecs, and Kafka 4 does the same
-/// (`ApiMessageType.PRODUCE_API_VERSIONS_RESPONSE_MIN_VERSION`).
+/// Produce is advertised from version 0 though 0 to 2 are refused: librdkafka takes a broker without
+/// version 0 for one that cannot read compressed batches, and Kafka 4 does the same for its sake
+/// (KAFKA-18659, `ApiKeys.PRODUCE_API_VERSIONS_RESPONSE_MIN_VERSION`).
 macro_rules! with_supported_apis {
     ($callback:ident) => {
         $callback! {
