@@ -124,7 +124,7 @@ impl Coordinators {
         topic: &TopicName,
         index: PartitionIndex,
         effects: Box<dyn Fn(S::Effect) + Send + Sync>,
-        empty: impl Fn() -> S + Send + 'static,
+        empty: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<ShardHandle<S>, Unavailable> {
         if let Some(shard) = shards.get(&index).filter(|shard| !shard.is_closed()) {
             return Ok(shard.clone());

@@ -119,7 +119,7 @@ pub struct ShardSurroundings<S: Shard> {
     /// The time.
     pub clock: Clock,
     /// Makes an empty shard, before each load.
-    pub empty: Box<dyn Fn() -> S + Send>,
+    pub empty: Box<dyn Fn() -> S + Send + Sync>,
     /// Where effects go.
     pub effects: Box<dyn Fn(S::Effect) + Send + Sync>,
     /// Turns true when the broker stops.

@@ -42,7 +42,7 @@ impl OsFiles {
             Ok(()) => {}
             Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
                 let mut pid = String::new();
-                let by = match file.by_ref().take(20).read_to_string(&mut pid) {
+                let by = match Read::by_ref(&mut file).take(20).read_to_string(&mut pid) {
                     Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
                     Ok(_) | Err(_) => "another process".to_owned(),
                 };
