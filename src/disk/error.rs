@@ -36,9 +36,7 @@ pub enum DiskError {
         path: String,
     },
     /// Another process has the data directory open.
-    #[error(
-        "data directory {directory} is in use by {by}; stop that one first, or name another directory"
-    )]
+    #[error("data directory {directory} is in use by {by}; stop that one first, or name another directory")]
     Locked {
         /// The data directory.
         directory: String,

@@ -20,7 +20,7 @@ use super::os::{DirectoryLock, OsFiles};
 use super::path::{self, JOURNAL_DIRECTORY};
 use super::raw::{Opened, RawFiles};
 use super::registry::Registry;
-use super::{DirEntry, DiskError, DiskOptions, FlushMode, JournalPosition, JournalReplay, OpenMode, SimDisk};
+use super::{DirEntry, DiskError, DiskOptions, JournalPosition, JournalReplay, OpenMode, SimDisk};
 
 /// One data directory; clones are the same.
 #[derive(Clone)]
@@ -139,8 +139,10 @@ impl Disk {
                 .spawn(move || work(&shared))
                 .map_err(|error| DiskError::from_io("start the thread", name, error))
         };
-        let handles =
-            [start("journal-committer", Shared::commit_until_stopped)?, start("checkpointer", Shared::checkpoint_until_stopped)?];
+        let handles = [
+            start("journal-committer", Shared::commit_until_stopped)?,
+            start("checkpointer", Shared::checkpoint_until_stopped)?,
+        ];
         self._threads.handles.lock().extend(handles);
         Ok(())
     }
@@ -158,7 +160,8 @@ impl Disk {
     }
 
     fn create_dir(&self, path: &str) -> Result<(), DiskError> {
-        let made = self.shared.raw.create_dir(path).map_err(|e| self.shared.change_failed("create", path, e))?;
+        let made =
+            self.shared.raw.create_dir(path).map_err(|e| self.shared.change_failed("create", path, e))?;
         if made == Opened::New {
             self.shared.registry.directory_is_dirty(path::parent(path));
         }
@@ -321,7 +324,12 @@ impl Shared {
     }
 
     /// A change of names failed: only a broken device takes the disk offline.
-    pub(super) fn change_failed(&self, operation: &'static str, path: &str, error: std::io::Error) -> DiskError {
+    pub(super) fn change_failed(
+        &self,
+        operation: &'static str,
+        path: &str,
+        error: std::io::Error,
+    ) -> DiskError {
         let is_broken = is_broken(&error);
         let error = DiskError::from_io(operation, path, error);
         if is_broken {
@@ -331,7 +339,12 @@ impl Shared {
     }
 
     /// A write failed: a full disk leaves the rest usable, anything else does not.
-    pub(super) fn write_failed(&self, operation: &'static str, path: &str, error: std::io::Error) -> DiskError {
+    pub(super) fn write_failed(
+        &self,
+        operation: &'static str,
+        path: &str,
+        error: std::io::Error,
+    ) -> DiskError {
         let is_full = is_full(&error);
         let error = DiskError::from_io(operation, path, error);
         if !is_full {
@@ -341,7 +354,12 @@ impl Shared {
     }
 
     /// An fsync failed: what the page cache held may be lost, and a second try would say it is not.
-    pub(super) fn sync_failed(&self, operation: &'static str, path: &str, error: std::io::Error) -> DiskError {
+    pub(super) fn sync_failed(
+        &self,
+        operation: &'static str,
+        path: &str,
+        error: std::io::Error,
+    ) -> DiskError {
         let error = DiskError::from_io(operation, path, error);
         self.go_offline(&error);
         error
@@ -363,7 +381,11 @@ impl Shared {
     }
 
     /// Queues a change, after the news that the file is new where that is due.
-    pub(super) fn enqueue(&self, file: &Arc<FileInner>, change: Change) -> Result<JournalPosition, DiskError> {
+    pub(super) fn enqueue(
+        &self,
+        file: &Arc<FileInner>,
+        change: Change,
+    ) -> Result<JournalPosition, DiskError> {
         if self.journal.is_full() {
             match self.committing {
                 Committing::Thread => self.journal.wait_for_room(),

@@ -118,6 +118,3 @@ pub struct JournalReplay {
     /// Files touched.
     pub files: u64,
 }
-
-#[cfg(test)]
-mod tests;

@@ -51,7 +51,8 @@ impl OsFiles {
             Err(error) => return Err(failed("lock")(error.into())),
         }
         file.set_len(0).map_err(failed("write the lock file of"))?;
-        file.write_all(std::process::id().to_string().as_bytes()).map_err(failed("write the lock file of"))?;
+        file.write_all(std::process::id().to_string().as_bytes())
+            .map_err(failed("write the lock file of"))?;
         Ok((OsFiles { root: root.to_owned() }, DirectoryLock { _file: file }))
     }
 

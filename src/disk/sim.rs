@@ -138,8 +138,13 @@ impl SimDisk {
     /// nothing had happened.
     pub fn crash(&self, seed: u64) -> SimDisk {
         let old = self.state.lock();
-        let mut crash =
-            Crash { old: &old, new: BTreeMap::new(), next_inode: ROOT + 1, coins: BTreeMap::new(), rng: Rng(seed) };
+        let mut crash = Crash {
+            old: &old,
+            new: BTreeMap::new(),
+            next_inode: ROOT + 1,
+            coins: BTreeMap::new(),
+            rng: Rng(seed),
+        };
         let root = crash.directory(ROOT);
         let Crash { mut new, next_inode, .. } = crash;
         new.insert(ROOT, Inode::Directory(root));
@@ -445,7 +450,11 @@ impl Crash<'_> {
             let (now, synced) = (old.entries.get(name), old.durable.get(name));
             let chosen = match old.changes.get(name) {
                 Some(change) if now != synced => {
-                    if self.coin(*change) { now } else { synced }
+                    if self.coin(*change) {
+                        now
+                    } else {
+                        synced
+                    }
                 }
                 Some(_) | None => now,
             };

@@ -16,6 +16,8 @@ use super::writer::file_path;
 /// Holds the first sequence to replay, with its CRC-32C.
 const REPLAY_FROM: &str = "journal/replay-from";
 const REPLAY_FROM_NEW: &str = "journal/replay-from.new";
+/// The sequence of a data directory's first entry.
+const FIRST_SEQUENCE: u64 = 1;
 const SUFFIX: &str = ".journal";
 
 /// What replay found.
@@ -33,21 +35,19 @@ pub(in crate::disk) fn replay(raw: &RawFiles) -> Result<Replayed, DiskError> {
     let replay_from = read_replay_from(raw)?;
     let numbers = journal_files(raw)?;
     let mut redo = Redo { raw, files: BTreeMap::new(), report: JournalReplay::default() };
-    // Files and entries follow each other without gaps; before the first entry any number may come.
-    let mut last_sequence = None;
+    // Entries follow each other without gaps. Before the first of interest there may be any, of
+    // files that wait to be recycled.
+    let mut expected = replay_from;
     for number in &numbers {
         for entry in read_file(raw, *number)? {
-            if last_sequence.is_some_and(|last: u64| entry.sequence != last + 1) {
-                break;
-            }
-            last_sequence = Some(entry.sequence);
-            if entry.sequence >= replay_from {
+            if entry.sequence == expected {
                 redo.entry(&entry)?;
+                expected += 1;
             }
         }
     }
     let report = redo.finish()?;
-    let last_sequence = last_sequence.unwrap_or(0).max(replay_from.saturating_sub(1));
+    let last_sequence = expected - 1;
     write_replay_from(raw, last_sequence + 1)?;
     for number in &numbers {
         let path = file_path(*number);
@@ -84,7 +84,7 @@ pub(in crate::disk) fn write_atomically(
 fn read_replay_from(raw: &RawFiles) -> Result<u64, DiskError> {
     let failed = |error| DiskError::from_io("read", REPLAY_FROM, error);
     if !raw.exists(REPLAY_FROM).map_err(failed)? {
-        return Ok(0);
+        return Ok(FIRST_SEQUENCE);
     }
     let (file, _) = raw.open(REPLAY_FROM, OpenMode::Read).map_err(failed)?;
     let mut bytes = [0; 12];
@@ -94,7 +94,7 @@ fn read_replay_from(raw: &RawFiles) -> Result<u64, DiskError> {
         let detail = "its checksum is wrong; it says from where the journal is replayed".to_owned();
         return Err(DiskError::Corrupt { path: REPLAY_FROM.to_owned(), detail });
     }
-    Ok(number.first_chunk().map_or(0, |number| u64::from_be_bytes(*number)))
+    Ok(number.first_chunk().map_or(FIRST_SEQUENCE, |number| u64::from_be_bytes(*number).max(FIRST_SEQUENCE)))
 }
 
 fn journal_files(raw: &RawFiles) -> Result<Vec<u64>, DiskError> {

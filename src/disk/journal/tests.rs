@@ -3,7 +3,12 @@ use proptest::prelude::*;
 use crate::disk::{Disk, DiskFile, DiskOptions, FlushMode, JournalPosition, OpenMode, SimDisk, SimFault};
 
 fn options() -> DiskOptions {
-    DiskOptions { flush: FlushMode::Ack, journal_file_bytes: 512, journal_bytes_max: 4096, ..DiskOptions::default() }
+    DiskOptions {
+        flush: FlushMode::Ack,
+        journal_file_bytes: 512,
+        journal_bytes_max: 4096,
+        ..DiskOptions::default()
+    }
 }
 
 fn open(sim: &SimDisk) -> Disk {

@@ -56,12 +56,6 @@ impl Waiters {
             waiter.settle(|| Err(error.clone()));
         }
     }
-
-    /// How many wait.
-    #[cfg(test)]
-    pub(in crate::disk) fn count(&self) -> usize {
-        self.inner.lock().waiting.len()
-    }
 }
 
 impl Waiter {

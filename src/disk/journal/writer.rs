@@ -78,7 +78,8 @@ impl Writer {
             self.next_file(raw)?;
         }
         let number = self.current.number;
-        let encoded: Vec<(Bytes, &[Bytes])> = entries.iter().map(|queued| entry::encode(queued, number)).collect();
+        let encoded: Vec<(Bytes, &[Bytes])> =
+            entries.iter().map(|queued| entry::encode(queued, number)).collect();
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(encoded.len() * 3);
         for (head, parts) in &encoded {
             slices.push(IoSlice::new(head));
@@ -90,7 +91,10 @@ impl Writer {
             let path = path.clone();
             move |error| DiskError::from_io(operation, &path, error)
         };
-        self.current.file.write_parts(self.current.written, &mut slices).map_err(failed("write the journal"))?;
+        self.current
+            .file
+            .write_parts(self.current.written, &mut slices)
+            .map_err(failed("write the journal"))?;
         self.current.file.sync_data().map_err(failed("fsync the journal"))?;
         self.current.written += bytes;
         if let Some(last) = entries.last() {
@@ -137,7 +141,6 @@ fn open(raw: &RawFiles, number: u64, last_sequence: u64) -> Result<Current, Disk
     let (file, _) = raw
         .open(&path, OpenMode::Create)
         .map_err(|error| DiskError::from_io("create the journal file", &path, error))?;
-    raw.sync_dir(JOURNAL_DIRECTORY)
-        .map_err(|error| DiskError::from_io("fsync", JOURNAL_DIRECTORY, error))?;
+    raw.sync_dir(JOURNAL_DIRECTORY).map_err(|error| DiskError::from_io("fsync", JOURNAL_DIRECTORY, error))?;
     Ok(Current { number, file, written: 0, last_sequence })
 }
