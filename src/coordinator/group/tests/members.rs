@@ -389,3 +389,14 @@ fn an_assignment_that_no_batch_can_hold_is_refused_and_the_group_starts_over() {
     let wide = fixture.join(wide);
     assert_eq!(fixture.joined(wide).error, ErrorCode::GroupMaxSizeReached);
 }
+
+#[test]
+fn a_member_refused_for_the_size_of_its_subscription_leaves_to_a_rebalance() {
+    let config = GroupConfig { batch_bytes_max: 4_000, ..GroupConfig::default() };
+    let mut fixture = Fixture::stable(config, &["a", "b"]);
+    let mut wide = rejoining("b");
+    wide.protocols[0].metadata = Bytes::from(vec![0; 5_000]);
+    let wide = fixture.join(wide);
+    assert_eq!(fixture.joined(wide).error, ErrorCode::GroupMaxSizeReached);
+    assert_eq!(fixture.heartbeat(member_of("a", 1)), ErrorCode::RebalanceInProgress);
+}
