@@ -31,11 +31,12 @@ impl GroupStep<'_> {
     /// Handles a checked JoinGroup: answers it or parks it.
     pub(super) fn join(&mut self, request: RequestId, join: JoinGroup) {
         if !self.has_room_for(&join) {
-            if let Some(member_id) = &join.member_id {
-                self.remove_member(member_id);
-            }
             self.reply_join(request, JoinReply::error(ErrorCode::GroupMaxSizeReached, None));
-            self.complete_join_if_due();
+            let refused = join.member_id.filter(|member_id| self.live.members.contains_key(member_id));
+            if let Some(member_id) = refused {
+                self.remove_member(&member_id);
+                self.rebalance();
+            }
             return;
         }
         if !self.live.supports(&join.protocol_type, &join.protocols) {
@@ -237,9 +238,11 @@ impl GroupStep<'_> {
 
     /// Whether the group may have this member: by its size, and by the size of its record.
     fn has_room_for(&self, join: &JoinGroup) -> bool {
-        let known = join.member_id.as_ref().and_then(|id| self.live.members.get(id));
-        let replaces = join.member_id.is_none()
-            && join.group_instance_id.as_ref().is_some_and(|id| self.live.static_members.contains_key(id));
+        let known_id = match &join.member_id {
+            Some(member_id) => Some(member_id),
+            None => join.group_instance_id.as_ref().and_then(|id| self.live.static_members.get(id)),
+        };
+        let known = known_id.and_then(|member_id| self.live.members.get(member_id));
         let size_max = self.config.group_size_max;
         let has_place = match self.live.phase {
             Phase::Empty => true,
@@ -249,7 +252,7 @@ impl GroupStep<'_> {
                     || self.live.awaiting_join_count() < size_max
             }
             Phase::CompletingRebalance | Phase::Stable => {
-                known.is_some() || replaces || self.live.members.len() < size_max
+                known.is_some() || self.live.members.len() < size_max
             }
         };
         let texts_bytes =

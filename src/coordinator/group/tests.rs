@@ -147,6 +147,11 @@ impl Fixture {
             Some(Write::Marker(marker, _)) => self.log.push(Replayed::Marker(marker)),
         }
         assert_eq!(self.reloaded().store, self.shard.store, "replay tells the same as the live steps");
+        for live in self.shard.live.values() {
+            let (filed, due) = (self.shard.next_deadline(), live.next_deadline());
+            assert!(due.is_none() || filed.is_some_and(|filed| Some(filed) <= due), "a deadline is missed");
+        }
+        assert_eq!(self.shard.live.len(), self.shard.deadlines.len(), "each live group is filed once");
     }
 
     fn append(&mut self, producer: Option<ProducerIdent>, records: Vec<GroupRecord>) {

@@ -283,13 +283,15 @@ fn an_earlier_parked_request_of_the_same_member_is_answered() {
 #[test]
 fn a_member_that_leaves_gets_its_parked_requests_answered() {
     let mut fixture = Fixture::stable(GroupConfig::default(), &["a", "b"]);
-    let parked = fixture.join(rejoining("b"));
-    let parked_leader = fixture.join(rejoining("a"));
-    assert_eq!(fixture.joined(parked).error, ErrorCode::None);
+    fixture.join(rejoining("a"));
+    fixture.join(rejoining("b"));
     let sync = fixture.sync(member_of("b", 2), &[]);
     fixture.leave(&[(Some("b"), None)]);
     assert_eq!(fixture.synced(sync).0, ErrorCode::UnknownMemberId);
-    assert_eq!(fixture.joined(parked_leader).error, ErrorCode::None);
+    fixture.join(dynamic("c"));
+    let join = fixture.join(dynamic("d"));
+    fixture.leave(&[(Some("d"), None)]);
+    assert_eq!(fixture.joined(join).error, ErrorCode::UnknownMemberId);
 }
 
 #[test]
@@ -336,7 +338,9 @@ fn a_reload_keeps_generation_members_and_assignments() {
     assert_eq!(fixture.heartbeat(member_of("a", 1)), ErrorCode::None, "sessions begin anew");
     let sync = fixture.sync(member_of("b", 1), &[]);
     assert_eq!(fixture.synced(sync), (ErrorCode::None, "b".to_owned()));
-    fixture.pass(seconds(44));
+    fixture.pass(seconds(40));
+    assert_eq!(fixture.heartbeat(member_of("a", 1)), ErrorCode::None);
+    fixture.pass(seconds(5));
     assert_eq!(fixture.heartbeat(member_of("a", 1)), ErrorCode::RebalanceInProgress, "b was silent");
 }
 
@@ -384,4 +388,15 @@ fn an_assignment_that_no_batch_can_hold_is_refused_and_the_group_starts_over() {
     wide.protocols[0].metadata = Bytes::from(vec![0; 5_000]);
     let wide = fixture.join(wide);
     assert_eq!(fixture.joined(wide).error, ErrorCode::GroupMaxSizeReached);
+}
+
+#[test]
+fn a_member_refused_for_the_size_of_its_subscription_leaves_to_a_rebalance() {
+    let config = GroupConfig { batch_bytes_max: 4_000, ..GroupConfig::default() };
+    let mut fixture = Fixture::stable(config, &["a", "b"]);
+    let mut wide = rejoining("b");
+    wide.protocols[0].metadata = Bytes::from(vec![0; 5_000]);
+    let wide = fixture.join(wide);
+    assert_eq!(fixture.joined(wide).error, ErrorCode::GroupMaxSizeReached);
+    assert_eq!(fixture.heartbeat(member_of("a", 1)), ErrorCode::RebalanceInProgress);
 }

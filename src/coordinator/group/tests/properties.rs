@@ -254,7 +254,12 @@ fn visible(shard: &GroupShard) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(0x7469_6465),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_history_is_replayed_answered_and_moves_forward(deeds in proptest::collection::vec(deed(), 1..70)) {

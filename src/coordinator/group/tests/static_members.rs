@@ -152,3 +152,18 @@ fn a_rebalance_that_no_static_member_joins_waits_for_their_sessions() {
     fixture.pass(Duration::from_secs(120));
     assert_eq!((fixture.state(), fixture.generation()), (GroupState::Empty, 2));
 }
+
+#[test]
+fn a_full_group_still_takes_a_static_member_back() {
+    let mut fixture = stable_static();
+    fixture.config.group_size_max = 2;
+    fixture.crash_and_reload();
+    let back = fixture.join(static_member("two", "b2"));
+    // A reloaded member has only the chosen protocol; the list it comes with counts as the same.
+    assert_eq!(fixture.joined(back).generation, Some(generation(1)));
+    fixture.join(JoinGroup { member_id: Some(member_id("a")), ..static_member("one", "unused") });
+    let two = fixture.join(static_member("two", "b3"));
+    assert_eq!(fixture.joined(two).generation, Some(generation(2)));
+    let three = fixture.join(static_member("three", "c"));
+    assert_eq!(fixture.joined(three).error, ErrorCode::GroupMaxSizeReached);
+}
