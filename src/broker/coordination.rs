@@ -11,7 +11,9 @@ use crate::coordinator::group::{self, GroupConfig, GroupShard};
 use crate::coordinator::txn::{self, TxnConfig, TxnShard};
 use crate::coordinator::{CoordinatorSettings, RequestId, ShardHandle, Unavailable};
 use crate::disk::Disk;
-use crate::ids::{GroupId, PartitionIndex, TopicName, TopicPartition, TransactionalId, coordinator_partition};
+use crate::ids::{
+    GroupId, PartitionIndex, TopicName, TopicPartition, TransactionalId, coordinator_partition,
+};
 use crate::partition::PartitionRegistry;
 
 /// The two kinds of coordinators that clients look for.

@@ -63,7 +63,9 @@ impl BrokerError {
 impl From<MetadataError> for BrokerError {
     fn from(error: MetadataError) -> Self {
         match error {
-            MetadataError::Refused(MetadataRefusal { code, message }) => BrokerError::Refused { code, message },
+            MetadataError::Refused(MetadataRefusal { code, message }) => {
+                BrokerError::Refused { code, message }
+            }
             error @ (MetadataError::Log(_)
             | MetadataError::Disk(_)
             | MetadataError::Record(_)

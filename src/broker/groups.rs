@@ -26,8 +26,7 @@ impl Broker {
         api: ClientApi,
     ) -> Result<impl Future<Output = Result<CommitResults, BrokerError>> + Send + use<>, BrokerError> {
         let partition = self.group_partition(&commit.group).await?;
-        let add =
-            AddToTransaction { transactional_id, producer, partitions: vec![partition], api, version };
+        let add = AddToTransaction { transactional_id, producer, partitions: vec![partition], api, version };
         match version {
             TransactionVersion::V2 => self.add_implicitly(add).await?,
             TransactionVersion::V1 => self.check_in_transaction(add).await?,

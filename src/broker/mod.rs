@@ -10,8 +10,8 @@ mod error;
 mod fetch;
 mod groups;
 mod offsets;
-mod producer_ids;
 mod produce;
+mod producer_ids;
 mod topics;
 mod transactions;
 
@@ -26,8 +26,9 @@ use crate::config::ServerConfig;
 use crate::coordinator::Coordinators;
 use crate::disk::{Disk, JournalPosition};
 use crate::ids::{BrokerId, TopicPartition};
+use crate::log::DeletedSegments;
 use crate::metadata::{MetadataImage, MetadataRecord, MetadataStore};
-use crate::partition::{Partition, PartitionRegistry, StartReport};
+use crate::partition::{Partition, PartitionError, PartitionRegistry, StartReport};
 
 pub use configs::ChangeMode;
 pub use coordination::{CoordinatorKind, PendingReply};
@@ -86,13 +87,8 @@ impl Broker {
         let (partitions, report) =
             PartitionRegistry::open(&disk, &image, |topic| configs::log_config_of(&config, topic), now)?;
         let partitions = Arc::new(partitions);
-        let coordinators = Coordinators::new(coordination::settings(
-            &config,
-            &disk,
-            &clock,
-            &partitions,
-            shutdown.clone(),
-        ));
+        let coordinators =
+            Coordinators::new(coordination::settings(&config, &disk, &clock, &partitions, shutdown.clone()));
         let broker = Broker {
             producer_ids: producer_ids::ProducerIds::default(),
             topic_changes: tokio::sync::Mutex::new(()),
@@ -176,9 +172,7 @@ impl Broker {
     /// Appends metadata records, waits for them to be durable, and makes them visible.
     async fn change_metadata(
         &self,
-        decide: impl FnOnce(
-            &MetadataImage,
-        ) -> Result<Vec<MetadataRecord>, crate::metadata::MetadataRefusal>,
+        decide: impl FnOnce(&MetadataImage) -> Result<Vec<MetadataRecord>, crate::metadata::MetadataRefusal>,
     ) -> Result<Arc<MetadataImage>, BrokerError> {
         let pending = self.metadata.change(self.clock.now(), decide)?;
         self.disk.wait_durable(pending.position).await?;
@@ -211,18 +205,28 @@ impl Broker {
     /// One round of maintenance over all partitions.
     pub fn maintain_once(&self) -> Result<(), BrokerError> {
         let now = self.clock.now();
+        let mut deleted = Vec::new();
         for partition in self.partitions.all() {
             match partition.maintain(now) {
-                Ok(report) if report.segments_deleted > 0 => tracing::info!(
-                    partition = %partition.topic_partition(),
-                    segments = report.segments_deleted,
-                    "retention deleted segments"
-                ),
-                Ok(_) => {}
+                Ok(segments) if segments.is_empty() => {}
+                Ok(segments) => {
+                    let count = segments.len();
+                    tracing::info!(partition = %partition.topic_partition(), count, "retention deletes segments");
+                    deleted.push(segments);
+                }
                 Err(error) => tracing::warn!(partition = %partition.topic_partition(), %error, "maintenance"),
             }
         }
-        Ok(self.partitions.checkpoint()?)
+        self.partitions.checkpoint()?;
+        self.remove_segments(deleted)
+    }
+
+    /// Removes segments whose logs' new starts are recorded.
+    fn remove_segments(&self, deleted: Vec<DeletedSegments>) -> Result<(), BrokerError> {
+        for segments in deleted {
+            segments.remove().map_err(|error| PartitionError::Offline(error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Closes all logs in an orderly shutdown.

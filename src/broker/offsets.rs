@@ -3,6 +3,7 @@
 use crate::broker::fetch::check_leader_epoch;
 use crate::broker::{Broker, BrokerError};
 use crate::clock::Timestamp;
+use crate::config::topic_config::CleanupPolicy;
 use crate::error_code::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::log::TimestampedOffset;
@@ -35,9 +36,8 @@ impl Broker {
         let leader_epoch = partition.leader_epoch();
         check_leader_epoch(current_leader_epoch, leader_epoch)?;
         let offsets = partition.offsets();
-        let bare = |offset| {
-            Some(TimestampedOffset { offset, timestamp: -1, leader_epoch: Some(leader_epoch) })
-        };
+        let bare =
+            |offset| Some(TimestampedOffset { offset, timestamp: -1, leader_epoch: Some(leader_epoch) });
         match query {
             OffsetQuery::Earliest => Ok(bare(offsets.log_start_offset)),
             OffsetQuery::Latest => Ok(match isolation {
@@ -75,12 +75,14 @@ impl Broker {
         }
         let image = self.metadata();
         let topic = image.topic(topic_partition.topic.as_str()).ok_or(BrokerError::UnknownPartition)?;
-        if !self.topic_config(topic).cleanup_policy.deletes() {
+        if self.topic_config(topic).cleanup_policy == CleanupPolicy::Compact {
             let why = "the topic's cleanup.policy does not delete";
             return Err(BrokerError::refused(ErrorCode::PolicyViolation, why));
         }
-        let start = self.partition(topic_partition)?.delete_records_before(offset)?;
+        let deleted = self.partition(topic_partition)?.delete_records_before(offset, self.clock.now())?;
+        let start = deleted.log_start_offset;
         self.partitions.checkpoint_log_starts()?;
+        self.remove_segments(vec![deleted])?;
         Ok(start)
     }
 }

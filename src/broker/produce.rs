@@ -13,7 +13,7 @@ use crate::error_code::ErrorCode;
 use crate::ids::{ProducerIdent, TopicPartition, TransactionalId};
 use crate::log::AppendOrigin;
 use crate::metadata::image::is_internal_name;
-use crate::partition::{CommittedAppend, Partition, VerificationGuard};
+use crate::partition::{CommittedAppend, Partition, Verified};
 use crate::wire::control_record::TransactionVersion;
 use crate::wire::record_batch::{BatchError, ClientRules, KeyRule, RecordBatch, ZstdRule};
 
@@ -55,7 +55,8 @@ impl Broker {
     ) -> Result<(Arc<Partition>, CommittedAppend), BrokerError> {
         let topic_partition = &batch.topic_partition;
         if is_internal_name(topic_partition.topic.as_str()) {
-            let message = format!("{} is an internal topic; clients cannot write to it", topic_partition.topic);
+            let message =
+                format!("{} is an internal topic; clients cannot write to it", topic_partition.topic);
             return Err(BrokerError::refused(ErrorCode::InvalidTopicException, message));
         }
         let partition = self.partition(topic_partition)?;
@@ -113,7 +114,7 @@ impl Broker {
         partition: &Arc<Partition>,
         batch: &RecordBatch,
         transaction: Option<TransactionalProduce>,
-    ) -> Result<Option<VerificationGuard>, BrokerError> {
+    ) -> Result<Option<Verified>, BrokerError> {
         let Some(producer) = batch.header().producer.map(|producer| producer.ident) else { return Ok(None) };
         if !batch.header().is_transactional {
             return Ok(None);
@@ -126,6 +127,7 @@ impl Broker {
             return Ok(None);
         }
         let guard = partition.begin_verification(producer.id);
+        let version = transaction.version;
         let add = AddToTransaction {
             transactional_id: transaction.transactional_id,
             producer,
@@ -137,7 +139,9 @@ impl Broker {
             TransactionVersion::V1 => self.verify(add).await,
             TransactionVersion::V2 => self.add_implicitly(add).await,
         };
-        asked.map_err(|error| for_producer(&error, transaction.api)).map(|()| Some(guard))
+        asked
+            .map_err(|error| for_producer(&error, transaction.api))
+            .map(|()| Some(Verified { guard, version }))
     }
 
     async fn verify(&self, add: AddToTransaction) -> Result<(), BrokerError> {

@@ -71,9 +71,8 @@ impl Broker {
     pub async fn create_partitions(&self, name: &TopicName, total: i32) -> Result<(), BrokerError> {
         let _one_at_a_time = self.topic_changes.lock().await;
         let before = self.metadata().topic(name.as_str()).cloned().ok_or(BrokerError::UnknownPartition)?;
-        let image = self
-            .change_metadata(|_| decide::create_partitions(&before, total, self.config.node_id))
-            .await?;
+        let image =
+            self.change_metadata(|_| decide::create_partitions(&before, total, self.config.node_id)).await?;
         let grown = image.topic(name.as_str()).ok_or(BrokerError::UnknownPartition)?;
         self.make_partitions(grown, before.partitions.len()).await
     }

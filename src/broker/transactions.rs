@@ -45,7 +45,14 @@ impl Broker {
         let fresh = self.fresh_producer_id().await?;
         let id = transactional_id.clone();
         let reply = self.ask_txn(&id, move |request, _| {
-            Event::InitProducerId(InitProducerId { request, transactional_id, timeout_ms, expected, fresh, api })
+            Event::InitProducerId(InitProducerId {
+                request,
+                transactional_id,
+                timeout_ms,
+                expected,
+                fresh,
+                api,
+            })
         });
         match reply.await?.answer().await? {
             Reply::InitProducerId(result) => result.map_err(|code| refused(code, "InitProducerId")),

@@ -8,11 +8,11 @@ use dashmap::DashMap;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, Timestamp};
+use crate::coordinator::Replayed;
 use crate::coordinator::group::{self, GroupConfig, GroupOutput, GroupRecord, GroupShard};
 use crate::coordinator::markers;
 use crate::coordinator::runtime::{Shard, ShardHandle, ShardSurroundings, Unavailable, spawn};
 use crate::coordinator::txn::{self, TxnConfig, TxnOutput, TxnRecord, TxnShard};
-use crate::coordinator::Replayed;
 use crate::disk::Disk;
 use crate::ids::{CoordinatorEpoch, PartitionIndex, TopicName, TopicPartition};
 use crate::partition::{Partition, PartitionRegistry};
@@ -55,8 +55,7 @@ impl Coordinators {
     /// No shard runs yet; the task that writes markers does.
     pub fn new(settings: CoordinatorSettings) -> Coordinators {
         let (marker_effects, effects) = mpsc::unbounded_channel();
-        let shared =
-            Shared { settings, groups: DashMap::new(), txns: DashMap::new(), marker_effects };
+        let shared = Shared { settings, groups: DashMap::new(), txns: DashMap::new(), marker_effects };
         let coordinators = Coordinators { shared: Arc::new(shared) };
         tokio::spawn(markers::run(coordinators.clone(), effects));
         coordinators

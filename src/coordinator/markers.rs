@@ -21,10 +21,7 @@ use crate::wire::control_record::{EndTransactionMarker, TransactionVersion};
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Writes markers until the broker stops.
-pub async fn run(
-    coordinators: Coordinators,
-    mut effects: mpsc::UnboundedReceiver<(PartitionIndex, Effect)>,
-) {
+pub async fn run(coordinators: Coordinators, mut effects: mpsc::UnboundedReceiver<(PartitionIndex, Effect)>) {
     let mut under_way = FuturesUnordered::new();
     let mut shutdown = coordinators.settings().shutdown.clone();
     loop {

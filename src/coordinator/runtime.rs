@@ -268,7 +268,8 @@ struct Runner<'a, S: Shard> {
 impl<'a, S: Shard> Runner<'a, S> {
     fn new(around: &'a ShardSurroundings<S>, mut shard: S) -> Runner<'a, S> {
         let leader_epoch = around.partition.leader_epoch();
-        let epoch = CoordinatorEpoch::from_wire(leader_epoch.value()).expect("leader epochs are not negative");
+        let epoch =
+            CoordinatorEpoch::from_wire(leader_epoch.value()).expect("leader epochs are not negative");
         for effect in shard.resume(around.clock.now(), epoch) {
             (around.effects)(effect);
         }

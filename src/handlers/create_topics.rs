@@ -29,7 +29,9 @@ pub async fn handle(context: Context) -> Handled {
     for topic in &request.topics {
         let is_repeated = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
         let created = match is_repeated {
-            true => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the request names this topic twice")),
+            true => {
+                Err(BrokerError::refused(ErrorCode::InvalidRequest, "the request names this topic twice"))
+            }
             false => create(&context, topic, request.validate_only).await,
         };
         results.push(describe(&context, topic, created));
@@ -91,7 +93,8 @@ fn assigned_partitions(context: &Context, topic: &CreatableTopic) -> Result<i32,
         return Err(BrokerError::refused(ErrorCode::InvalidRequest, why));
     }
     let this_broker = context.broker.broker_id().value();
-    let mut indexes: Vec<i32> = topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
+    let mut indexes: Vec<i32> =
+        topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
     indexes.sort_unstable();
     if !indexes.iter().copied().eq((0..).take(indexes.len())) {
         return invalid("partitions must be numbered from 0 without gaps");
@@ -118,7 +121,9 @@ fn describe(
                 result.with_error_code(code.code()).with_error_message(message(code, error.to_string()));
             return match version {
                 ..5 => result,
-                5.. => result.with_num_partitions(-1).with_replication_factor(-1).with_configs(Some(Vec::new())),
+                5.. => {
+                    result.with_num_partitions(-1).with_replication_factor(-1).with_configs(Some(Vec::new()))
+                }
             };
         }
     };
@@ -131,7 +136,6 @@ fn describe(
             .with_value(entry.value.map(text))
             .with_read_only(entry.is_read_only)
             .with_config_source(entry.source.code())
-            
     });
     let result = result
         .with_num_partitions(created.partitions)

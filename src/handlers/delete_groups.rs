@@ -15,10 +15,11 @@ pub async fn handle(context: Context) -> Handled {
     for name in request.groups_names {
         let group = group_id(&name);
         let groups = vec![group.clone()];
-        let reply = match context.broker.ask_group(&group, |request| Event::DeleteGroups { request, groups }).await {
-            Ok(pending) => pending.answer().await,
-            Err(error) => Err(error),
-        };
+        let reply =
+            match context.broker.ask_group(&group, |request| Event::DeleteGroups { request, groups }).await {
+                Ok(pending) => pending.answer().await,
+                Err(error) => Err(error),
+            };
         let code = match reply {
             Ok(Reply::DeleteGroups(deleted)) => deleted.first().map_or(ErrorCode::None, |(_, code)| *code),
             Ok(_) => ErrorCode::CoordinatorNotAvailable,

@@ -19,7 +19,8 @@ pub fn handle(context: &Context) -> Handled {
     let topics = request.topics.into_iter().map(|topic| {
         let name = topic_name(&topic.name);
         let partitions = topic.partitions.iter().map(|partition| {
-            let result = DeleteRecordsPartitionResult::default().with_partition_index(partition.partition_index);
+            let result =
+                DeleteRecordsPartitionResult::default().with_partition_index(partition.partition_index);
             match delete(context, &name, partition.partition_index, partition.offset) {
                 Ok(low_watermark) => result.with_low_watermark(low_watermark.value()),
                 Err(error) => result.with_low_watermark(-1).with_error_code(error.code().code()),

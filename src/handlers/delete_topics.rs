@@ -14,7 +14,8 @@ use crate::ids::TopicName;
 pub async fn handle(context: Context) -> Handled {
     let request: DeleteTopicsRequest = context.decode()?;
     let mut responses = Vec::new();
-    let named = request.topic_names.iter().map(|name| DeleteTopicState::default().with_name(Some(name.clone())));
+    let named =
+        request.topic_names.iter().map(|name| DeleteTopicState::default().with_name(Some(name.clone())));
     for topic in request.topics.iter().cloned().chain(named) {
         let name = name_of(&context, &topic);
         let deleted = match &name {

@@ -25,11 +25,10 @@ pub fn handle(context: &Context) -> Handled {
         match entries(context, resource) {
             Ok(entries) => {
                 let wanted = entries.into_iter().filter(|entry| is_wanted(resource, entry));
-                result.with_configs(wanted.map(|entry| describe(context.version(), &request, entry)).collect())
+                result
+                    .with_configs(wanted.map(|entry| describe(context.version(), &request, entry)).collect())
             }
-            Err((code, why)) => {
-                result.with_error_code(code.code()).with_error_message(message(code, why))
-            }
+            Err((code, why)) => result.with_error_code(code.code()).with_error_message(message(code, why)),
         }
     });
     context.respond(&DescribeConfigsResponse::default().with_results(results.collect()))
@@ -69,13 +68,16 @@ fn is_wanted(resource: &DescribeConfigsResource, entry: &ConfigEntry) -> bool {
     }
 }
 
-fn describe(version: i16, request: &DescribeConfigsRequest, entry: ConfigEntry) -> DescribeConfigsResourceResult {
+fn describe(
+    version: i16,
+    request: &DescribeConfigsRequest,
+    entry: ConfigEntry,
+) -> DescribeConfigsResourceResult {
     let mut result = DescribeConfigsResourceResult::default()
         .with_name(text(entry.name))
         .with_value(entry.value.map(text))
         .with_read_only(entry.is_read_only)
-        .with_config_source(entry.source.code())
-        ;
+        .with_config_source(entry.source.code());
     if request.include_synonyms {
         let synonyms = entry.synonyms.into_iter().map(|synonym| {
             DescribeConfigsSynonym::default()

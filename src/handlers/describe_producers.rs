@@ -25,7 +25,8 @@ pub fn handle(context: &Context) -> Handled {
 
 fn describe(context: &Context, topic: &TopicName, index: i32) -> PartitionResponse {
     let response = PartitionResponse::default().with_partition_index(index);
-    let partition = topic_partition(topic, index).and_then(|partition| context.broker.partition(&partition).ok());
+    let partition =
+        topic_partition(topic, index).and_then(|partition| context.broker.partition(&partition).ok());
     let Some(partition) = partition else {
         let code = ErrorCode::UnknownTopicOrPartition;
         return response
@@ -37,10 +38,10 @@ fn describe(context: &Context, topic: &TopicName, index: i32) -> PartitionRespon
 
 fn describe_producer(producer: &ProducerView) -> ProducerState {
     ProducerState::default()
-        .with_producer_id(messages::ProducerId(producer.ident.id.value()))
-        .with_producer_epoch(i32::from(producer.ident.epoch.value()))
+        .with_producer_id(messages::ProducerId(producer.producer_id.value()))
+        .with_producer_epoch(i32::from(producer.epoch.value()))
         .with_last_sequence(producer.last_sequence.map_or(-1, Sequence::value))
         .with_last_timestamp(producer.last_timestamp)
         .with_coordinator_epoch(producer.coordinator_epoch.map_or(-1, CoordinatorEpoch::value))
-        .with_current_txn_start_offset(producer.current_transaction_first_offset.map_or(-1, Offset::value))
+        .with_current_txn_start_offset(producer.current_transaction_start_offset.map_or(-1, Offset::value))
 }

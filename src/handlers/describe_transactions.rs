@@ -45,6 +45,7 @@ fn topics_of(partitions: &[TopicPartition]) -> Vec<TopicData> {
             None => topics.push((topic, vec![partition.value()])),
         }
     }
-    let describe = |(topic, indexes)| TopicData::default().with_topic(wire_topic(topic)).with_partitions(indexes);
+    let describe =
+        |(topic, indexes)| TopicData::default().with_topic(wire_topic(topic)).with_partitions(indexes);
     topics.into_iter().map(describe).collect()
 }

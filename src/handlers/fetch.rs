@@ -19,7 +19,8 @@ use crate::ids::{Offset, PartitionIndex, TopicName};
 use crate::log::{self, FileSlice};
 use crate::partition::{Fetched, Isolation};
 use crate::wire::fetch_response::{
-    self, AbortedTransaction, FetchReply, FetchReplyPartition, FetchReplyTopic, Payload, encode_fetch_response,
+    self, AbortedTransaction, FetchReply, FetchReplyPartition, FetchReplyTopic, Payload,
+    encode_fetch_response,
 };
 
 /// A request that continues a session names its epoch; 0 and -1 are full fetches.
@@ -41,8 +42,7 @@ struct Plan {
 pub async fn handle(context: Context) -> Handled {
     let request: FetchRequest = context.decode()?;
     if request.session_id != 0 && !FULL_FETCH_EPOCHS.contains(&request.session_epoch) {
-        let response =
-            FetchResponse::default().with_error_code(ErrorCode::FetchSessionIdNotFound.code());
+        let response = FetchResponse::default().with_error_code(ErrorCode::FetchSessionIdNotFound.code());
         return context.respond(&response);
     }
     Ok(Reply::later(async move {
@@ -175,7 +175,9 @@ fn wire_aborted(aborted: &log::AbortedTransaction) -> AbortedTransaction {
 
 fn encode(context: &Context, reply: FetchReply<Vec<FileSlice>>) -> Outcome {
     match encode_fetch_response(context.request.correlation_id, context.version(), reply) {
-        Ok(pieces) => Outcome::Respond(ResponseFrame { pieces: pieces.into_iter().flat_map(piece).collect() }),
+        Ok(pieces) => {
+            Outcome::Respond(ResponseFrame { pieces: pieces.into_iter().flat_map(piece).collect() })
+        }
         Err(error) => Outcome::Close(error.to_string()),
     }
 }

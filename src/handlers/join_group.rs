@@ -8,9 +8,7 @@ use crate::coordinator::group::{
 };
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::{
-    group_id, instance_id, member_id, text, wire_instance_id, wire_member_id,
-};
+use crate::handlers::convert::{group_id, instance_id, member_id, text, wire_instance_id, wire_member_id};
 use crate::ids::{GenerationId, MemberId};
 
 /// Joins a group.

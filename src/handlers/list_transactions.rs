@@ -15,8 +15,13 @@ pub async fn handle(context: Context) -> Handled {
     let request: ListTransactionsRequest = context.decode()?;
     let filters = ListFilters {
         states: request.state_filters.iter().map(ToString::to_string).collect(),
-        producer_ids: request.producer_id_filters.iter().filter_map(|id| ProducerId::from_wire(id.0)).collect(),
-        duration_ms: (context.version() >= 1 && request.duration_filter >= 0).then_some(request.duration_filter),
+        producer_ids: request
+            .producer_id_filters
+            .iter()
+            .filter_map(|id| ProducerId::from_wire(id.0))
+            .collect(),
+        duration_ms: (context.version() >= 1 && request.duration_filter >= 0)
+            .then_some(request.duration_filter),
     };
     let response = match context.broker.list_transactions(filters).await {
         Ok(listing) => ListTransactionsResponse::default()

@@ -14,9 +14,7 @@ use crate::broker::NewTopic;
 use crate::config::AutoCreateTopics;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::{
-    text, topic_id, topic_name, wire_broker, wire_topic, wire_topic_id,
-};
+use crate::handlers::convert::{text, topic_id, topic_name, wire_broker, wire_topic, wire_topic_id};
 use crate::ids::TopicName;
 use crate::metadata::{PartitionImage, TopicImage};
 
@@ -67,9 +65,7 @@ async fn describe_these(
                     .with_name(unknown_name(context.version()))
                     .with_topic_id(topic.topic_id),
             },
-            (None, None) => {
-                refuse(&TopicName::new(""), ErrorCode::InvalidTopicException)
-            }
+            (None, None) => refuse(&TopicName::new(""), ErrorCode::InvalidTopicException),
         });
     }
     described
@@ -109,9 +105,10 @@ fn refuse(name: &TopicName, code: ErrorCode) -> MetadataResponseTopic {
 
 fn describe(version: i16, topic: &TopicImage) -> MetadataResponseTopic {
     let partitions = (0..).zip(&topic.partitions);
-    let mut response = MetadataResponseTopic::default()
-        .with_name(Some(wire_topic(&topic.name)))
-        .with_partitions(partitions.map(|(index, partition)| describe_partition(version, index, partition)).collect());
+    let mut response =
+        MetadataResponseTopic::default().with_name(Some(wire_topic(&topic.name))).with_partitions(
+            partitions.map(|(index, partition)| describe_partition(version, index, partition)).collect(),
+        );
     if version >= 1 {
         response = response.with_is_internal(topic.is_internal());
     }

@@ -90,7 +90,7 @@ pub async fn handle(context: Context) -> Handled {
         ..9 => UnknownGroup::IllegalGeneration,
         9.. => UnknownGroup::GroupIdNotFound,
     };
-    let event = |request| Event::OffsetCommit { request, commit, unknown_group };
+    let event = move |request| Event::OffsetCommit { request, commit, unknown_group };
     let pending = context.broker.ask_group(&group, event).await;
     context.respond_later(async move {
         let reply = match pending {
@@ -126,7 +126,9 @@ fn describe(
                 .with_partition_index(partition.partition_index)
                 .with_error_code(code_of(committing, answers).code())
         });
-        OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        OffsetCommitResponseTopic::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     OffsetCommitResponse::default().with_topics(described.collect())
 }

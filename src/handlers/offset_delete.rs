@@ -21,7 +21,8 @@ pub async fn handle(context: Context) -> Handled {
     });
     let partitions = named.collect();
     let of = group.clone();
-    let pending = context.broker.ask_group(&of, |request| Event::DeleteOffsets { request, group, partitions }).await;
+    let pending =
+        context.broker.ask_group(&of, |request| Event::DeleteOffsets { request, group, partitions }).await;
     context.respond_later(async move {
         let reply = match pending {
             Ok(pending) => pending.answer().await,
@@ -54,7 +55,9 @@ fn describe(request: &OffsetDeleteRequest, reply: &DeleteOffsetsReply) -> Offset
             let code = answer.map_or(ErrorCode::UnknownTopicOrPartition, |(_, code)| *code);
             OffsetDeleteResponsePartition::default().with_partition_index(index).with_error_code(code.code())
         });
-        OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        OffsetDeleteResponseTopic::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     response.with_topics(topics.collect())
 }

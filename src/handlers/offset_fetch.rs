@@ -68,7 +68,7 @@ async fn ask(
         }
     };
     let of = group.clone();
-    let event = |request| Event::OffsetFetch { request, group, partitions, stability };
+    let event = move |request| Event::OffsetFetch { request, group, partitions, stability };
     context.broker.ask_group(&of, event).await
 }
 
@@ -108,7 +108,9 @@ fn value(offset: &FetchedOffset) -> i64 {
 fn describe_one(version: i16, answer: Result<Vec<FetchedOffset>, ErrorCode>) -> OffsetFetchResponse {
     let offsets = match answer {
         Ok(offsets) => offsets,
-        Err(code) => return OffsetFetchResponse::default().with_error_code(if version >= 2 { code.code() } else { 0 }),
+        Err(code) => {
+            return OffsetFetchResponse::default().with_error_code(if version >= 2 { code.code() } else { 0 });
+        }
     };
     let topics = by_topic(offsets).into_iter().map(|(topic, offsets)| {
         let partitions = offsets.iter().map(|offset| {
@@ -122,7 +124,9 @@ fn describe_one(version: i16, answer: Result<Vec<FetchedOffset>, ErrorCode>) -> 
                 5.. => partition.with_committed_leader_epoch(wire_leader_epoch(offset.leader_epoch)),
             }
         });
-        OffsetFetchResponseTopic::default().with_name(wire_topic(&topic)).with_partitions(partitions.collect())
+        OffsetFetchResponseTopic::default()
+            .with_name(wire_topic(&topic))
+            .with_partitions(partitions.collect())
     });
     OffsetFetchResponse::default().with_topics(topics.collect())
 }
@@ -145,7 +149,9 @@ fn describe_group(
                 .with_metadata(note(offset))
                 .with_error_code(offset.error.code())
         });
-        OffsetFetchResponseTopics::default().with_name(wire_topic(&topic)).with_partitions(partitions.collect())
+        OffsetFetchResponseTopics::default()
+            .with_name(wire_topic(&topic))
+            .with_partitions(partitions.collect())
     });
     response.with_topics(topics.collect())
 }

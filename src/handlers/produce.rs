@@ -40,7 +40,11 @@ pub async fn handle(context: Context) -> Handled {
     let transaction = request.transactional_id.as_ref().map(|id| TransactionalProduce {
         transactional_id: transactional_id(id),
         version: if context.version() >= 12 { TransactionVersion::V2 } else { TransactionVersion::V1 },
-        api: if context.version() >= 11 { ClientApi::TransactionAbortable } else { ClientApi::ProducerFenced },
+        api: if context.version() >= 11 {
+            ClientApi::TransactionAbortable
+        } else {
+            ClientApi::ProducerFenced
+        },
     });
     let acks = request.acks;
     let mut topics = Vec::with_capacity(request.topic_data.len());
@@ -75,7 +79,10 @@ async fn append(
     let name = topic_of(context, topic)?;
     let topic_partition = topic_partition(&name, data.index).ok_or(BrokerError::UnknownPartition)?;
     let bytes = data.records.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
-        BrokerError::refused(ErrorCode::InvalidRecord, "exactly one record batch must be sent for a partition")
+        BrokerError::refused(
+            ErrorCode::InvalidRecord,
+            "exactly one record batch must be sent for a partition",
+        )
     })?;
     let zstd = if context.version() >= 7 { ZstdRule::Allowed } else { ZstdRule::Refused };
     context.broker.produce(ClientBatch { topic_partition, bytes, zstd, transaction }).await

@@ -36,18 +36,20 @@ pub async fn handle(context: Context) -> Handled {
             Ok(pending) => pending.answer().await,
             Err(error) => Err(error),
         };
-        describe(version, match reply {
-            Ok(Reply::SyncGroup(reply)) => reply,
-            Ok(_) => SyncReply::error(ErrorCode::CoordinatorNotAvailable),
-            Err(error) => SyncReply::error(error.code()),
-        })
+        describe(
+            version,
+            match reply {
+                Ok(Reply::SyncGroup(reply)) => reply,
+                Ok(_) => SyncReply::error(ErrorCode::CoordinatorNotAvailable),
+                Err(error) => SyncReply::error(error.code()),
+            },
+        )
     })
 }
 
 fn describe(version: i16, reply: SyncReply) -> SyncGroupResponse {
-    let response = SyncGroupResponse::default()
-        .with_error_code(reply.error.code())
-        .with_assignment(reply.assignment);
+    let response =
+        SyncGroupResponse::default().with_error_code(reply.error.code()).with_assignment(reply.assignment);
     match version {
         ..5 => response,
         5.. => response

@@ -29,7 +29,8 @@ async fn write(context: &Context, marker: WritableTxnMarker) -> WritableTxnMarke
         producer,
         result,
         // An administrator's marker carries -1; it must not fence the real coordinator.
-        coordinator_epoch: CoordinatorEpoch::from_wire(marker.coordinator_epoch).unwrap_or(CoordinatorEpoch::ZERO),
+        coordinator_epoch: CoordinatorEpoch::from_wire(marker.coordinator_epoch)
+            .unwrap_or(CoordinatorEpoch::ZERO),
     });
     let mut topics = Vec::with_capacity(marker.topics.len());
     for topic in marker.topics {
@@ -49,7 +50,8 @@ async fn write(context: &Context, marker: WritableTxnMarker) -> WritableTxnMarke
                     .with_error_code(code.code()),
             );
         }
-        topics.push(WritableTxnMarkerTopicResult::default().with_name(topic.name).with_partitions(partitions));
+        topics
+            .push(WritableTxnMarkerTopicResult::default().with_name(topic.name).with_partitions(partitions));
     }
     WritableTxnMarkerResult::default().with_producer_id(marker.producer_id).with_topics(topics)
 }

@@ -54,8 +54,7 @@ pub fn create_topic(
     check_topic_name(topic.name.as_str())?;
     check_collision(image, topic.name.as_str())?;
     if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
-        let message =
-            format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {}", topic.partitions);
+        let message = format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {}", topic.partitions);
         return Err(MetadataRefusal::new(ErrorCode::InvalidPartitions, message));
     }
     let mut records =
@@ -120,7 +119,10 @@ pub fn check_topic_name(name: &str) -> Result<(), MetadataRefusal> {
         return refuse(format!("a topic cannot be called {name:?}"));
     }
     if name.len() > TOPIC_NAME_LENGTH_MAX {
-        return refuse(format!("a topic name has at most {TOPIC_NAME_LENGTH_MAX} characters, not {}", name.len()));
+        return refuse(format!(
+            "a topic name has at most {TOPIC_NAME_LENGTH_MAX} characters, not {}",
+            name.len()
+        ));
     }
     let legal = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     match name.chars().find(|character| !legal(*character)) {
@@ -146,7 +148,10 @@ fn check_collision(image: &MetadataImage, name: &str) -> Result<(), MetadataRefu
     match image.topics().find(|topic| folded(topic.name.as_str()) == folded(name)) {
         Some(other) => Err(MetadataRefusal::new(
             ErrorCode::InvalidTopicException,
-            format!("topic name {name:?} collides with {:?}: '.' and '_' count as the same", other.name.as_str()),
+            format!(
+                "topic name {name:?} collides with {:?}: '.' and '_' count as the same",
+                other.name.as_str()
+            ),
         )),
         None => Ok(()),
     }

@@ -160,7 +160,8 @@ impl MetadataStore {
     pub fn close(&self) -> Result<(), MetadataError> {
         let mut newest = self.newest.lock();
         newest.failed.get_or_insert_with(|| "the broker is shutting down".to_owned());
-        newest.log.flush().map_err(MetadataError::from)
+        newest.log.flush()?;
+        Ok(())
     }
 }
 
@@ -174,7 +175,7 @@ impl Newest {
             origin: AppendOrigin::Coordinator,
             leader_epoch: LeaderEpoch::ZERO,
             now,
-            verified: TransactionCheck::Verified,
+            verified: TransactionCheck::Unverified,
         };
         match self.log.append(&batch_of(records, now), how) {
             Ok(appended) => {

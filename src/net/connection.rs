@@ -64,8 +64,7 @@ pub async fn serve_connection(
 ) {
     let connection = Arc::new(connection);
     let peer = connection.client_address;
-    let mut state =
-        Loop { limits, buffer: BytesMut::new(), ordered: None, pending: FuturesOrdered::new() };
+    let mut state = Loop { limits, buffer: BytesMut::new(), ordered: None, pending: FuturesOrdered::new() };
     loop {
         if let Err(error) = state.start_next(&broker, &connection) {
             tracing::info!(%peer, %error, "closing a connection");
@@ -116,11 +115,7 @@ impl Loop {
         }
     }
 
-    async fn next_event(
-        &mut self,
-        stream: &mut TcpStream,
-        shutdown: &mut watch::Receiver<bool>,
-    ) -> Happened {
+    async fn next_event(&mut self, stream: &mut TcpStream, shutdown: &mut watch::Receiver<bool>) -> Happened {
         let is_quiet = self.ordered.is_none() && self.pending.is_empty();
         let may_read = self.ordered.is_none() && self.pending.len() < self.limits.requests_in_flight_max;
         tokio::select! {

@@ -40,7 +40,8 @@ async fn write_memory(stream: &mut TcpStream, memory: &mut VecDeque<Bytes>) -> i
             memory.pop_front();
             continue;
         }
-        let slices: Vec<IoSlice<'_>> = memory.iter().take(SLICES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
+        let slices: Vec<IoSlice<'_>> =
+            memory.iter().take(SLICES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
         let mut written = stream.write_vectored(&slices).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
@@ -70,7 +71,10 @@ async fn send_file(stream: &TcpStream, slice: &FileSlice) -> io::Result<()> {
             })
             .await?;
         if sent == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment file is shorter than its index says"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "a segment file is shorter than its index says",
+            ));
         }
     }
     Ok(())

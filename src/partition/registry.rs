@@ -10,16 +10,14 @@ use dashmap::DashMap;
 use crate::clock::Timestamp;
 use crate::disk::{Disk, DiskError, EntryKind};
 use crate::ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
-use crate::log::{
-    CheckpointError, LastShutdown, Log, LogConfig, LogError, OpenLog, RecoveryReport, read_checkpoint,
-    write_checkpoint,
+use crate::log::checkpoint_files::{
+    LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, read_offsets, write_offsets,
 };
+use crate::log::{LastShutdown, Log, LogConfig, LogError, OpenLog, RecoveryReport};
 use crate::metadata::store::METADATA_DIRECTORY;
 use crate::metadata::{MetadataImage, TopicImage};
 use crate::partition::Partition;
 
-const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
-const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// Kafka's name for the file that says that the last shutdown was an orderly one.
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const PARTITION_METADATA: &str = "partition.metadata";
@@ -40,9 +38,9 @@ pub enum RegistryError {
         /// Why.
         error: LogError,
     },
-    /// A checkpoint file cannot be read.
+    /// A checkpoint file cannot be read or written.
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
+    Checkpoint(LogError),
 }
 
 /// One partition to open or create.
@@ -108,7 +106,7 @@ impl PartitionRegistry {
                 };
                 let recovery = registry.open_one(&open, &checkpoints, now)?;
                 report.partitions += 1;
-                if recovery.is_noteworthy() {
+                if is_noteworthy(&recovery) {
                     report.recovered.push((open.topic_partition, recovery));
                 }
             }
@@ -164,10 +162,11 @@ impl PartitionRegistry {
 
     /// Writes down where logs start, before the segments below are deleted for good.
     pub fn checkpoint_log_starts(&self) -> Result<(), RegistryError> {
-        let starts = self.all().into_iter().map(|partition| {
-            (partition.topic_partition().clone(), partition.offsets().log_start_offset)
-        });
-        Ok(write_checkpoint(&self.disk, LOG_STARTS, &starts.collect())?)
+        let starts = self
+            .all()
+            .into_iter()
+            .map(|partition| (partition.topic_partition().clone(), partition.offsets().log_start_offset));
+        write_offsets(&self.disk, LOG_START_CHECKPOINT, &starts.collect()).map_err(RegistryError::Checkpoint)
     }
 
     /// Closes every log in an orderly shutdown and leaves the note that says so.
@@ -221,9 +220,14 @@ impl PartitionRegistry {
             now,
         })
         .map_err(failed)?;
-        let partition =
-            Partition::lead(topic_partition.clone(), open.topic_id, self.disk.clone(), log, open.leader_epoch)
-                .map_err(failed)?;
+        let partition = Partition::lead(
+            topic_partition.clone(),
+            open.topic_id,
+            self.disk.clone(),
+            log,
+            open.leader_epoch,
+        )
+        .map_err(failed)?;
         self.partitions.insert(topic_partition.clone(), Arc::new(partition));
         Ok(report)
     }
@@ -238,8 +242,9 @@ impl PartitionRegistry {
             false => LastShutdown::Unclean,
         };
         Ok(Checkpoints {
-            recovery_points: read_checkpoint(&self.disk, RECOVERY_POINTS)?,
-            log_starts: read_checkpoint(&self.disk, LOG_STARTS)?,
+            recovery_points: read_offsets(&self.disk, RECOVERY_POINT_CHECKPOINT)
+                .map_err(RegistryError::Checkpoint)?,
+            log_starts: read_offsets(&self.disk, LOG_START_CHECKPOINT).map_err(RegistryError::Checkpoint)?,
             shutdown,
         })
     }
@@ -249,9 +254,9 @@ impl PartitionRegistry {
         recovery_points: &BTreeMap<TopicPartition, Offset>,
         log_starts: &BTreeMap<TopicPartition, Offset>,
     ) -> Result<(), RegistryError> {
-        write_checkpoint(&self.disk, RECOVERY_POINTS, recovery_points)?;
-        write_checkpoint(&self.disk, LOG_STARTS, log_starts)?;
-        Ok(())
+        write_offsets(&self.disk, RECOVERY_POINT_CHECKPOINT, recovery_points)
+            .map_err(RegistryError::Checkpoint)?;
+        write_offsets(&self.disk, LOG_START_CHECKPOINT, log_starts).map_err(RegistryError::Checkpoint)
     }
 
     /// Directories that look like partitions but belong to no known topic: what a crash in the
@@ -285,6 +290,10 @@ impl PartitionRegistry {
         let text = String::from_utf8_lossy(&self.disk.read(&path)?).into_owned();
         Ok(text.lines().find_map(|line| line.strip_prefix("topic_id: ")).map(|id| id.trim().to_owned()))
     }
+}
+
+fn is_noteworthy(recovery: &RecoveryReport) -> bool {
+    recovery.bytes_cut > 0 || recovery.segments_removed > 0 || recovery.indexes_rebuilt > 0
 }
 
 fn is_known(image: &MetadataImage, directory: &str, topic_id: &str) -> bool {

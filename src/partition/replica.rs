@@ -14,9 +14,9 @@ use crate::disk::{Disk, JournalPosition};
 use crate::error_code::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 use crate::log::{
-    AbortedTransaction, Append, AppendError, AppendKind, AppendOrigin, Appended, AtLeastOneBatch, Log,
-    LogConfig, LogError, LogRead, OpenTransaction, ProducerView, ReadError, TimestampedOffset,
-    TransactionCheck,
+    AbortedTransaction, Append, AppendError, AppendKind, AppendOrigin, Appended, AtLeastOneBatch,
+    DeletedSegments, Log, LogConfig, LogError, LogRead, OpenTransaction, ProducerView, ReadError,
+    TimestampedOffset, TransactionCheck,
 };
 use crate::partition::FetchSignal;
 use crate::wire::control_record::{EndTransactionMarker, TransactionVersion};
@@ -116,13 +116,13 @@ pub struct Fetched {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VerificationGuard(u64);
 
-/// What maintenance did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct MaintenanceReport {
-    /// How many segments retention deleted.
-    pub segments_deleted: usize,
-    /// Where the log starts now, if that moved.
-    pub log_start_offset: Option<Offset>,
+/// The coordinator's consent to a transactional append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// What `Partition::begin_verification` gave before the coordinator was asked.
+    pub guard: VerificationGuard,
+    /// Whose rules the transaction follows.
+    pub version: TransactionVersion,
 }
 
 /// One partition's replica on this broker.
@@ -199,22 +199,21 @@ impl Partition {
 
     /// Appends one batch; the answer counts once its position is durable.
     ///
-    /// `guard` is what `begin_verification` gave, where the coordinator was asked in between.
+    /// `verified` holds what `begin_verification` gave, where the coordinator was asked in between.
     pub fn append(
         &self,
         batch: &RecordBatch,
         origin: AppendOrigin,
-        guard: Option<VerificationGuard>,
+        verified: Option<Verified>,
         now: Timestamp,
     ) -> Result<CommittedAppend, PartitionError> {
         let mut state = self.running()?;
         let producer = batch.header().producer.map(|producer| producer.ident.id);
-        let verified = match (origin, producer, guard) {
-            (AppendOrigin::Coordinator | AppendOrigin::Replication, _, _) => TransactionCheck::Verified,
-            (AppendOrigin::Client, Some(id), Some(guard)) if state.guards.get(&id) == Some(&guard) => {
-                TransactionCheck::Verified
+        let verified = match (producer, verified) {
+            (Some(id), Some(Verified { guard, version })) if state.guards.get(&id) == Some(&guard) => {
+                TransactionCheck::Verified(version)
             }
-            (AppendOrigin::Client, _, _) => TransactionCheck::Unverified,
+            (_, _) => TransactionCheck::Unverified,
         };
         let how = Append { origin, leader_epoch: state.leader_epoch, now, verified };
         let appended = state.log.append(batch, how);
@@ -335,21 +334,22 @@ impl Partition {
         self.state.lock().log.size_bytes()
     }
 
-    /// Moves the log's start: records before it are gone for readers.
-    pub fn delete_records_before(&self, offset: Option<Offset>) -> Result<Offset, PartitionError> {
+    /// Moves the log's start: records before it are gone for readers. The segments are for the
+    /// caller to remove, once the new start is recorded.
+    pub fn delete_records_before(
+        &self,
+        offset: Option<Offset>,
+        now: Timestamp,
+    ) -> Result<DeletedSegments, PartitionError> {
         let mut state = self.running()?;
         state.advance(self.disk.durable_position());
         let offset = offset.unwrap_or(state.high_watermark);
         if offset > state.high_watermark {
-            let message =
-                format!("offset {offset} is above the high watermark {}", state.high_watermark);
+            let message = format!("offset {offset} is above the high watermark {}", state.high_watermark);
             return Err(PartitionError::rejected(ErrorCode::OffsetOutOfRange, message));
         }
-        if offset > state.log.log_start_offset() {
-            let moved = state.log.delete_records_before(offset);
-            moved.map_err(|error| PartitionError::Offline(error.to_string()))?;
-        }
-        Ok(state.log.log_start_offset())
+        let deleted = state.log.delete_records_before(offset, now);
+        deleted.map_err(read_failed)
     }
 
     /// Takes over changed topic settings.
@@ -357,21 +357,16 @@ impl Partition {
         self.state.lock().log.set_config(config);
     }
 
-    /// Rolls what is due, deletes what retention no longer keeps, forgets idle producers.
-    pub fn maintain(&self, now: Timestamp) -> Result<MaintenanceReport, PartitionError> {
+    /// Rolls what is due, forgets idle producers, and takes out what retention no longer keeps: the
+    /// segments are for the caller to remove, once the new start is recorded.
+    pub fn maintain(&self, now: Timestamp) -> Result<DeletedSegments, PartitionError> {
         let mut state = self.running()?;
         state.advance(self.disk.durable_position());
         let high_watermark = state.high_watermark;
-        let before = state.log.log_start_offset();
         let offline = |error: LogError| PartitionError::Offline(error.to_string());
         state.log.roll_if_due(now).map_err(offline)?;
         state.log.expire_producers(now);
-        let deleted = state.log.enforce_retention(now, high_watermark).map_err(offline)?;
-        let after = state.log.log_start_offset();
-        Ok(MaintenanceReport {
-            segments_deleted: deleted.segments,
-            log_start_offset: (after != before).then_some(after),
-        })
+        state.log.enforce_retention(now, high_watermark).map_err(offline)
     }
 
     /// Ends the partition because its topic was deleted: waiting fetches wake and find it gone.
@@ -382,7 +377,7 @@ impl Partition {
     /// Flushes and closes the log in an orderly shutdown; gives the recovery point and the start.
     pub fn close(&self) -> Result<(Offset, Offset), PartitionError> {
         let mut state = self.running()?;
-        let closed = state.log.close().map_err(|error| PartitionError::Offline(error.to_string()));
+        let closed = state.log.flush().map_err(|error| PartitionError::Offline(error.to_string()));
         let start = state.log.log_start_offset();
         state.stop(PartitionError::Offline("the broker is shutting down".to_owned()));
         closed.map(|recovery_point| (recovery_point, start))

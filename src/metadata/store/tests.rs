@@ -29,10 +29,9 @@ fn a_decision_sees_changes_that_are_not_published_yet() {
     let store = MetadataStore::open(&disk, NOW).expect("opens");
     let _pending = store.change(NOW, |_| Ok(topic("orders"))).expect("appends");
     let refused = store.change(NOW, |image| match image.topic("orders") {
-        Some(_) => Err(MetadataRefusal {
-            code: ErrorCode::TopicAlreadyExists,
-            message: "there is one".to_owned(),
-        }),
+        Some(_) => {
+            Err(MetadataRefusal { code: ErrorCode::TopicAlreadyExists, message: "there is one".to_owned() })
+        }
         None => Ok(topic("orders")),
     });
     assert!(matches!(refused, Err(MetadataError::Refused(_))));
