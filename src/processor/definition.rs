@@ -354,4 +354,4 @@ mod optional_topic_name {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
