@@ -30,6 +30,8 @@ pub struct LogBounds {
 /// What one fetch found.
 #[derive(Clone, Debug)]
 pub struct FetchedBatches {
+    /// Which topic was read: a task must notice when its topic was deleted and created again.
+    pub topic_id: TopicId,
     /// Committed data only: control batches and aborted transactions are left out. The first batch
     /// may begin before the offset that was asked for.
     pub batches: Vec<RecordBatch>,

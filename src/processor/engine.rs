@@ -91,26 +91,26 @@ impl Engine {
                 self.log.clone(),
             )?),
         };
-        let output = match instance.process(&input) {
-            Ok(output) => output,
-            Err(fault) => {
+        // A host that panics is no better than a guest that traps.
+        let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| instance.process(&input)));
+        let output = match called {
+            Ok(Ok(output)) => output,
+            Ok(Err(fault)) => {
                 if !fault.instance_survives() {
                     self.instance = None;
                 }
                 return Err(CallError::Fault(fault_of(fault)));
             }
+            Err(panic) => {
+                self.instance = None;
+                return Err(CallError::Fault(fault("panic", panic_text(panic.as_ref()))));
+            }
         };
         let placed = self.place(&output).map_err(CallError::Fault)?;
         append_all(unit, &input, &output, placed).map_err(CallError::Fault)?;
-        unit.counts.records_in += u64::from(span.count());
         unit.counts.records_out += u64::try_from(output.len()).unwrap_or(0);
-        unit.next_offset = span.end;
+        unit.passed(span);
         Ok(())
-    }
-
-    /// Drops the instance: the next call makes another.
-    pub fn drop_instance(&mut self) {
-        self.instance = None;
     }
 
     /// Moves records without a key on to the next partition: for a new transaction.
@@ -134,9 +134,8 @@ impl Engine {
         let partition = crate::ids::PartitionIndex::from_wire(self.input.partition.value() % count)
             .unwrap_or(crate::ids::PartitionIndex::ZERO);
         write_dead_letter(unit, &TopicPartition::new(topic.clone(), partition), &record, letter);
-        unit.counts.records_in += 1;
         unit.counts.dead_letters += 1;
-        unit.next_offset = span.end;
+        unit.passed(span);
         Ok(())
     }
 
@@ -225,6 +224,12 @@ fn append_all(
         unit.append(partition, record);
     }
     Ok(())
+}
+
+/// What a panic says.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
 }
 
 fn fault(code: &'static str, message: String) -> Fault {

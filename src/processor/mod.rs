@@ -5,14 +5,26 @@
 //! the same broker calls as a client's request: no side door. Nothing here knows sockets or wasmtime.
 
 pub mod backend;
+mod commit_stage;
+pub mod context;
 mod dead_letter;
 pub mod definition;
 mod engine;
+#[cfg(test)]
+pub(crate) mod fake_host;
+mod isolation;
 pub mod logs;
+mod manager;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory_backend;
 pub mod partitioner;
 pub mod registry;
+mod read_stage;
 mod span;
 pub mod status;
+pub mod supervisor;
+mod task;
 mod unit;
+
+#[cfg(test)]
+pub(crate) mod tests;

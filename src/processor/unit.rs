@@ -3,6 +3,7 @@
 //! Filled by the reading stage, committed by the committing one. The producer's id, epoch and
 //! sequences are put in last, because only the committer knows the epoch. No IO, no async.
 
+use super::span::Span;
 use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
 use crate::wire::record_batch::{
     BatchBuilder, BatchError, BatchOptions, BatchProducer, HEADER_BYTES, RawRecord, RecordBatch,
@@ -37,6 +38,8 @@ pub struct Unit {
     pub next_offset: Offset,
     /// The offset that was `next_offset` when the unit was begun.
     pub first_offset: Offset,
+    /// The offset of the first source record in it.
+    pub first_record: Option<Offset>,
     /// What it has in it.
     pub counts: UnitCounts,
 }
@@ -49,6 +52,7 @@ impl Unit {
             bytes: 0,
             next_offset: position,
             first_offset: position,
+            first_record: None,
             counts: UnitCounts::default(),
         }
     }
@@ -73,6 +77,13 @@ impl Unit {
             builder.append_raw_body(record);
         }
         self.bytes += record_bytes;
+    }
+
+    /// A span has been dealt with: reading goes on behind it.
+    pub fn passed(&mut self, span: &Span) {
+        self.counts.records_in += u64::from(span.count());
+        self.first_record = self.first_record.or(span.first_offset());
+        self.next_offset = span.end;
     }
 
     /// Whether there is nothing in it but a moved position, or not even that.

@@ -79,7 +79,7 @@ struct Transaction {
 }
 
 /// Everything that the cluster knows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Cluster {
     topics: BTreeMap<TopicName, Topic>,
     topics_ever: u8,
@@ -91,6 +91,24 @@ pub struct Cluster {
     pub commits: usize,
     /// How many have been aborted.
     pub aborts: usize,
+    /// The largest batch that any topic takes.
+    pub max_message_bytes: usize,
+}
+
+impl Default for Cluster {
+    fn default() -> Cluster {
+        Cluster {
+            topics: BTreeMap::new(),
+            topics_ever: 0,
+            producers_ever: 0,
+            transactions: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            commits: 0,
+            aborts: 0,
+            max_message_bytes: usize::MAX,
+        }
+    }
 }
 
 fn partition_of(topic: &str, partition: i32) -> TopicPartition {
@@ -270,7 +288,14 @@ impl Cluster {
             }
             next_offset = entry.end();
         }
-        Ok(FetchedBatches { batches, next_offset, last_stable_offset: last_stable, high_watermark: log.end })
+        let unknown = || BackendError::UnknownTopic(partition.to_string());
+        Ok(FetchedBatches {
+            topic_id: self.describe(&partition.topic).ok_or_else(unknown)?.id,
+            batches,
+            next_offset,
+            last_stable_offset: last_stable,
+            high_watermark: log.end,
+        })
     }
 
     pub(super) fn stable_committed_offset(
@@ -337,7 +362,12 @@ impl Cluster {
         batch: &RecordBatch,
     ) -> Result<Offset, Fail> {
         self.log(partition)?;
+        let (bytes, most) = (batch.bytes().len(), self.max_message_bytes);
         let transaction = self.owned(id, producer)?;
+        if bytes > most {
+            let why = format!("{bytes} bytes, at most {most}");
+            return Err(BackendError::from_code(ErrorCode::MessageTooLarge, why));
+        }
         transaction.open = true;
         transaction.partitions.insert(partition.clone());
         self.log_mut(partition)?.append_in_sequence(batch, producer)
