@@ -103,9 +103,9 @@ impl BackendError {
             ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch => {
                 BackendError::Fenced { code, message }
             }
-            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId | ErrorCode::InconsistentTopicId => {
-                BackendError::UnknownTopic(message)
-            }
+            ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::InconsistentTopicId => BackendError::UnknownTopic(message),
             ErrorCode::OffsetOutOfRange => BackendError::OffsetOutOfRange,
             ErrorCode::MessageTooLarge
             | ErrorCode::RecordListTooLarge

@@ -37,11 +37,8 @@ pub fn write_dead_letter(
     letter: &DeadLetter<'_>,
 ) {
     let end = letter.message.floor_char_boundary(MESSAGE_BYTES_MAX);
-    let numbers = [
-        letter.source.partition.to_string(),
-        record.offset.to_string(),
-        letter.attempts.to_string(),
-    ];
+    let numbers =
+        [letter.source.partition.to_string(), record.offset.to_string(), letter.attempts.to_string()];
     let [partition, offset, attempts] = &numbers;
     let ours = [
         ("__tidemill.error.message", letter.message.get(..end).unwrap_or_default()),

@@ -33,9 +33,10 @@ impl Isolation {
     pub fn learn(&mut self, refusal: Refusal) -> Result<(), String> {
         self.until = self.until.max(refusal.next_offset);
         match refusal.first_record.filter(|_| refusal.records_in <= 1) {
-            Some(record) if self.refused.insert(record, refusal.cause.clone()).is_some() => {
-                Err(format!("not even the dead letter of the record at offset {record} fits: {}", refusal.cause))
-            }
+            Some(record) if self.refused.insert(record, refusal.cause.clone()).is_some() => Err(format!(
+                "not even the dead letter of the record at offset {record} fits: {}",
+                refusal.cause
+            )),
             Some(_) => Ok(()),
             None if refusal.records_in == 0 => Err(refusal.cause),
             None => Ok(()),

@@ -18,11 +18,11 @@ pub struct LogEntry {
     /// Its number, from 1, growing by one.
     pub sequence: u64,
     /// When it was said, in milliseconds since the Unix epoch.
-    pub timestamp: i64,
+    pub time_ms: i64,
     /// How grave it is: `trace`, `debug`, `info`, `warn`, `error`.
     pub level: &'static str,
     /// Who says it: the input partition, or `supervisor`.
-    pub source: String,
+    pub task: String,
     /// The text.
     pub message: String,
 }
@@ -79,7 +79,7 @@ impl LogRing {
     }
 
     /// Takes a line, if the rate allows it.
-    pub fn push(&self, now: Timestamp, level: &'static str, source: &str, message: &str) {
+    pub fn push(&self, now: Timestamp, level: &'static str, task: &str, message: &str) {
         let mut ring = self.ring.lock();
         let second = now.ms().div_euclid(1_000);
         if second != ring.second {
@@ -96,7 +96,7 @@ impl LogRing {
             return;
         }
         ring.lines_in_second += 1;
-        ring.append(self.limits.lines_max, now, level, source, cut(message));
+        ring.append(self.limits.lines_max, now, level, task, cut(message));
         let last = ring.last_sequence;
         drop(ring);
         self.grown.send_replace(last);
@@ -118,13 +118,13 @@ impl LogRing {
 }
 
 impl Ring {
-    fn append(&mut self, lines_max: usize, now: Timestamp, level: &'static str, source: &str, message: String) {
+    fn append(&mut self, lines_max: usize, now: Timestamp, level: &'static str, task: &str, message: String) {
         self.last_sequence += 1;
         self.lines.push_back(LogEntry {
             sequence: self.last_sequence,
-            timestamp: now.ms(),
+            time_ms: now.ms(),
             level,
-            source: source.into(),
+            task: task.into(),
             message,
         });
         while self.lines.len() > lines_max {

@@ -39,6 +39,8 @@ impl Manager {
     /// Runs until the processor is deleted or the supervisor stops.
     pub async fn run(mut self) {
         let mut changes = self.options.registry.changes();
+        let mut restarts = self.view.restarts.subscribe();
+        let mut restart = false;
         let mut running: Option<Running> = None;
         loop {
             changes.mark_unchanged();
@@ -46,7 +48,7 @@ impl Manager {
             let definition = self.options.registry.processor(&self.name).filter(|_| !stopping);
             let wanted = definition.clone().filter(|definition| definition.run == RunMode::Running);
             let same = running.as_ref().map(|running| &running.definition) == wanted.as_ref();
-            if !same {
+            if !same || std::mem::take(&mut restart) {
                 if let Some(old) = running.take() {
                     old.stop(&self.options.tuning).await;
                 }
@@ -65,6 +67,7 @@ impl Manager {
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
                 _ = self.stop.changed() => {}
+                wish = restarts.changed() => restart = wish.is_ok(),
                 () = next_look(running.as_mut(), &self.options.tuning) => {}
             }
         }

@@ -243,8 +243,7 @@ impl MemoryBackend {
         let deadline = tokio::time::Instant::now() + wait_max;
         loop {
             changes.mark_unchanged();
-            let found =
-                self.call(Call::Fetch, |cluster| cluster.fetch(partition, from, bytes_max)).await?;
+            let found = self.call(Call::Fetch, |cluster| cluster.fetch(partition, from, bytes_max)).await?;
             if found.next_offset > from {
                 return Ok(found);
             }

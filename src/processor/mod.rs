@@ -18,8 +18,8 @@ mod manager;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory_backend;
 pub mod partitioner;
-pub mod registry;
 mod read_stage;
+pub mod registry;
 mod span;
 pub mod status;
 pub mod supervisor;

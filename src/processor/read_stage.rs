@@ -330,8 +330,7 @@ impl<'a> ReadStage<'a> {
     async fn hand_over(&mut self) -> Result<(), ReadEnd> {
         let next = Unit::new(self.unit.next_offset);
         let unit = std::mem::replace(&mut self.unit, next);
-        self.next_commit =
-            Instant::now() + Duration::from_millis(self.context.definition.commit.interval_ms);
+        self.next_commit = Instant::now() + Duration::from_millis(self.context.definition.commit.interval_ms);
         self.skipped_since = None;
         if let Some(engine) = &mut self.engine {
             engine.turn();

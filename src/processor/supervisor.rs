@@ -72,6 +72,8 @@ pub struct ProcessorStatus {
 pub(super) struct ProcessorView {
     pub logs: Arc<LogRing>,
     pub boards: Mutex<BTreeMap<TopicPartition, Arc<TaskBoard>>>,
+    /// Counts the wishes for new tasks.
+    pub restarts: watch::Sender<u64>,
 }
 
 /// The owner of all processors' tasks.
@@ -122,6 +124,16 @@ impl Supervisor {
         };
         let lag_records = tasks.iter().filter_map(|task| task.lag_records).sum();
         Some(ProcessorStatus { state, cause, lag_records, tasks })
+    }
+
+    /// Starts a processor's tasks anew if any of them has given up.
+    pub fn restart_failed(&self, name: &str) {
+        let given_up = |task: &TaskStatus| matches!(task.state, TaskState::Failed | TaskState::Fenced);
+        if self.status(name).is_some_and(|status| status.tasks.iter().any(given_up))
+            && let Some(view) = self.views.lock().get(name)
+        {
+            view.restarts.send_modify(|wishes| *wishes += 1);
+        }
     }
 
     /// The log lines of a deployed processor with numbers above `since`.
@@ -199,6 +211,7 @@ async fn supervise(
             let view = Arc::new(ProcessorView {
                 logs: Arc::new(LogRing::new(options.log_limits)),
                 boards: Mutex::default(),
+                restarts: watch::Sender::new(0),
             });
             views.lock().insert(definition.name.clone(), view.clone());
             let manager = Manager {

@@ -188,9 +188,8 @@ async fn begin(
 
 async fn position(context: &TaskContext, memory: &mut Memory) -> Result<Start, BackendError> {
     let bounds = context.in_place(|| context.backend.log_bounds(&context.input)).await?;
-    let committed = context
-        .in_place(|| context.backend.committed_offset(&context.group, &context.input))
-        .await?;
+    let committed =
+        context.in_place(|| context.backend.committed_offset(&context.group, &context.input)).await?;
     let start = if memory.from_start {
         Start { position: bounds.log_start, commit_at_once: true }
     } else {
@@ -201,7 +200,8 @@ async fn position(context: &TaskContext, memory: &mut Memory) -> Result<Start, B
                 Start { position: bounds.log_start, commit_at_once: false }
             }
             (Some(offset), _) if offset > bounds.last_stable => {
-                context.log("warn", "the committed offset lies behind the end of the log: goes on at its end");
+                context
+                    .log("warn", "the committed offset lies behind the end of the log: goes on at its end");
                 Start { position: bounds.last_stable, commit_at_once: true }
             }
             (Some(offset), _) => Start { position: offset, commit_at_once: false },

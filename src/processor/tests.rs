@@ -113,7 +113,10 @@ pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
 }
 
 /// Waits until the processor's status is as wanted.
-pub(crate) async fn until(supervisor: &Supervisor, wanted: impl Fn(&ProcessorStatus) -> bool) -> ProcessorStatus {
+pub(crate) async fn until(
+    supervisor: &Supervisor,
+    wanted: impl Fn(&ProcessorStatus) -> bool,
+) -> ProcessorStatus {
     let mut changes = supervisor.changes();
     let seen = within(async {
         loop {

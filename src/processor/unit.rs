@@ -69,7 +69,8 @@ impl Unit {
             self.outputs.insert(partition.clone(), vec![new_builder()]);
         }
         let Some(builders) = self.outputs.get_mut(partition) else { return };
-        let full = |last: &BatchBuilder| !last.is_empty() && last.len_bytes() + record_bytes > BATCH_BYTES_MAX;
+        let full =
+            |last: &BatchBuilder| !last.is_empty() && last.len_bytes() + record_bytes > BATCH_BYTES_MAX;
         if builders.last().is_none_or(full) {
             builders.push(new_builder());
         }

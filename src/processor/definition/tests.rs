@@ -74,10 +74,7 @@ fn names_that_kafka_would_refuse_are_refused() {
         refusal(&definition("a b", &["a"], &[]), &[]),
         "\"a b\" cannot be a processor's name: it contains ' '."
     );
-    assert_eq!(
-        refusal(&definition("", &["a"], &[]), &[]),
-        "\"\" cannot be a processor's name: it is empty."
-    );
+    assert_eq!(refusal(&definition("", &["a"], &[]), &[]), "\"\" cannot be a processor's name: it is empty.");
     assert!(refusal(&definition("p", &["a/b"], &[]), &[]).contains("topic's name"));
     assert!(refusal(&definition("p", &[".."], &[]), &[]).contains("path"));
     assert!(refusal(&definition(&"p".repeat(201), &["a"], &[]), &[]).contains("longer"));

@@ -179,7 +179,12 @@ impl Cluster {
     }
 
     /// Opens a transaction that holds the last stable offset back; answers what ends it.
-    pub fn open_transaction(&mut self, topic: &str, partition: i32, records: &[(&str, &str)]) -> ProducerIdent {
+    pub fn open_transaction(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        records: &[(&str, &str)],
+    ) -> ProducerIdent {
         let ident = self.fresh_producer();
         self.log_mut(&partition_of(topic, partition)).expect("exists").append(batch_of(records), Some(ident));
         ident

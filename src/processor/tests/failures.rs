@@ -68,7 +68,10 @@ async fn a_dead_letter_says_what_happened_and_keeps_the_record() {
     };
     assert_eq!(header("message"), "cannot take poison pill");
     assert_eq!(header("code"), "reject");
-    assert_eq!((header("topic"), header("partition"), header("offset")), ("in".into(), "0".into(), "1".into()));
+    assert_eq!(
+        (header("topic"), header("partition"), header("offset")),
+        ("in".into(), "0".into(), "1".into())
+    );
     assert_eq!((header("processor"), header("module")), ("p".into(), fixture.digest.clone()));
     assert_eq!(header("attempts"), "1");
 }

@@ -14,7 +14,8 @@ async fn a_paused_processor_rests_and_resumes_where_it_was() {
     fixture.append(&["a"]);
     fixture.caught_up().await;
     fixture.registry.set_run_mode("p", RunMode::Paused).await.unwrap();
-    let paused = until(&supervisor, |status| status.tasks.iter().all(|t| t.state == TaskState::Stopped)).await;
+    let paused =
+        until(&supervisor, |status| status.tasks.iter().all(|t| t.state == TaskState::Stopped)).await;
     assert_eq!(paused.state, ProcessorState::Paused);
     fixture.append(&["b"]);
     assert_eq!(fixture.values("out"), ["a"]);
@@ -110,8 +111,10 @@ async fn a_topic_that_was_deleted_and_created_again_is_read_from_its_start() {
         cluster.ensure_topic("in", 1);
         cluster.append("in", 0, &[("k", "d"), ("k", "e")]);
     });
-    within(fixture.cluster.wait_until(|cluster| cluster.committed_values("out") == ["a", "b", "c", "d", "e"]))
-        .await;
+    within(
+        fixture.cluster.wait_until(|cluster| cluster.committed_values("out") == ["a", "b", "c", "d", "e"]),
+    )
+    .await;
     supervisor.stop().await;
 }
 
@@ -155,7 +158,27 @@ async fn what_the_module_says_is_kept_with_its_source() {
     fixture.append(&["say hello", "a"]);
     fixture.caught_up().await;
     let page = supervisor.logs("p", 0).unwrap();
-    assert_eq!((page.lines[0].source.as_str(), page.lines[0].message.as_str()), ("in-0", "hello"));
+    assert_eq!((page.lines[0].task.as_str(), page.lines[0].message.as_str()), ("in-0", "hello"));
     assert!(supervisor.logs("unknown", 0).is_none());
     supervisor.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_processor_goes_on_when_it_is_restarted() {
+    let fixture = Fixture::new().await;
+    let mut definition = fixture.definition();
+    definition.config.insert("output".into(), "out".into());
+    definition.on_error.then = crate::processor::definition::FailureAction::Stop;
+    definition.on_error.retries = 0;
+    fixture.deploy(definition).await;
+    let supervisor = fixture.supervisor();
+    fixture.append(&["flaky"]);
+    until(&supervisor, |status| status.state == ProcessorState::Failed).await;
+    fixture.cluster.with(|cluster| cluster.delete_records_before("in", 0, 1));
+    supervisor.restart_failed("p");
+    fixture.append(&["a"]);
+    fixture.caught_up().await;
+    assert_eq!(until(&supervisor, |s| s.state == ProcessorState::Running).await.cause, None);
+    supervisor.stop().await;
+    assert_eq!(fixture.values("out"), ["a"]);
 }
