@@ -35,6 +35,7 @@ pub(crate) struct Fixture {
     pub registry: Arc<Registry>,
     pub host: Arc<FakeHost>,
     pub digest: String,
+    pub tuning: Tuning,
 }
 
 impl Fixture {
@@ -57,7 +58,7 @@ impl Fixture {
                 cluster.ensure_topic(topic, 1);
             }
         });
-        Fixture { cluster, registry, host, digest }
+        Fixture { cluster, registry, host, digest, tuning: quick() }
     }
 
     pub fn definition(&self) -> ProcessorDefinition {
@@ -79,7 +80,7 @@ impl Fixture {
             host: self.host.clone(),
             registry: self.registry.clone(),
             clock: Clock::manual(Timestamp::from_ms(1)),
-            tuning: quick(),
+            tuning: self.tuning,
             log_limits: LogLimits::default(),
         })
     }

@@ -28,6 +28,7 @@ async fn records_are_processed_once_with_their_keys_and_times() {
 /// offset, the end. Three transactions of them, and some more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_step_neither_loses_nor_repeats_a_record() {
+    let mut crashes = 0;
     for step in 0..28 {
         let fixture = Fixture::new().await;
         let mut definition = fixture.definition();
@@ -40,7 +41,8 @@ async fn a_crash_at_any_step_neither_loses_nor_repeats_a_record() {
         let first = fixture.supervisor_on(doomed.clone());
         // Late steps may never come: then everything is done without a crash.
         tokio::select! {
-            () = within(doomed.crashed()) => {}
+            biased;
+            () = within(doomed.crashed()) => crashes += 1,
             () = fixture.caught_up() => {}
         }
         first.kill().await;
@@ -51,6 +53,7 @@ async fn a_crash_at_any_step_neither_loses_nor_repeats_a_record() {
         assert_eq!(fixture.values("out"), ["a", "b", "c", "d", "e", "f"], "crash at step {step}");
         assert_eq!(fixture.values("p.dlq"), ["poison 1"], "crash at step {step}");
     }
+    assert!(crashes >= 20, "only {crashes} crashes");
 }
 
 #[tokio::test]
@@ -69,6 +72,25 @@ async fn a_second_owner_fences_the_first_which_then_stops() {
     assert_eq!(fixture.values("out"), ["a", "b", "c"]);
     first.stop().await;
     second.stop().await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_coordinator_timed_out_is_done_again_by_the_same_owner() {
+    let mut fixture = Fixture::new().await;
+    // Every fence comes after the timeout then.
+    fixture.tuning.transaction_timeout = Duration::ZERO;
+    fixture.deploy(fixture.definition()).await;
+    let (backend, gate) = (fixture.cluster.connect(), Arc::new(Semaphore::new(0)));
+    backend.plan(Call::EndTransaction, Fault::Hold(gate.clone()));
+    let supervisor = fixture.supervisor_on(backend);
+    fixture.append(&["a"]);
+    within(fixture.cluster.wait_until(|cluster| !cluster.open_transactional_ids().is_empty())).await;
+    fixture.cluster.with(|cluster| cluster.time_out("proc/p/in-0"));
+    gate.add_permits(1);
+    fixture.caught_up().await;
+    assert_eq!(until_task(&supervisor, |task| task.commits == 1).await.restarts, 1);
+    supervisor.stop().await;
+    assert_eq!(fixture.values("out"), ["a"]);
 }
 
 #[tokio::test]
