@@ -131,8 +131,11 @@ pub(crate) fn for_each_flat<'a, E>(
         let mut records = reader.slice(bytes as usize).ok_or_else(short)?;
         for _ in 0..record_count {
             let fields = Fields::take(&mut records).ok_or_else(|| format!("record {index} is malformed"))?;
-            let timestamp =
-                if append_time >= 0 { append_time } else { base_timestamp.wrapping_add(fields.timestamp_delta) };
+            let timestamp = if append_time >= 0 {
+                append_time
+            } else {
+                base_timestamp.wrapping_add(fields.timestamp_delta)
+            };
             let record = Record {
                 topic,
                 partition,

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use crate::bindings::{flat, typed};
 use crate::input::{Headers, HeadersFrom};
-use crate::{Context, Error, Level, Output, Processor, Reason, Record, input};
+use crate::{Context, Error, Output, Processor, Reason, Record, input};
 
 struct Running {
     processor: Box<dyn Any>,
@@ -26,7 +26,7 @@ pub struct Failed {
 /// Makes the instance's processor.
 pub fn init<P: Processor>(context: Context) -> Result<(), String> {
     #[cfg(target_family = "wasm")]
-    std::panic::set_hook(Box::new(|panic| log(Level::Error, &panic.to_string())));
+    std::panic::set_hook(Box::new(|panic| log(crate::Level::Error, &panic.to_string())));
     let processor = P::init(&context).map_err(|error| error.message)?;
     let running = Running { processor: Box::new(processor), output: Output::default() };
     RUNNING.with(|slot| *slot.borrow_mut() = Some(running));

@@ -100,7 +100,10 @@ impl TestOutput {
 
 /// Runs a batch through a processor, by the same encoding that the broker uses. An error comes with the
 /// index of the record that it is about.
-pub fn run<P: Processor>(processor: &mut P, records: &[TestRecord]) -> Result<Vec<TestOutput>, (usize, Error)> {
+pub fn run<P: Processor>(
+    processor: &mut P,
+    records: &[TestRecord],
+) -> Result<Vec<TestOutput>, (usize, Error)> {
     let mut output = Output::default();
     let flat = encode(records);
     let result = input::for_each_flat(&flat, |index, record| {

@@ -54,36 +54,51 @@ impl FailedCall {
 
 /// The innermost function that says something: the machinery of panics and aborts does not.
 fn innermost_function(backtrace: &WasmBacktrace) -> Option<String> {
-    const MACHINERY: [&str; 12] = [
+    const MACHINERY: [&str; 10] = [
         "rust_panic",
         "rust_begin_unwind",
         "__rust_start_panic",
         "__rustc",
         "core::panicking",
         "std::panicking",
-        "std::sys::backtrace",
-        "std::alloc",
-        "alloc::alloc",
-        "alloc::raw_vec",
-        "core::result::unwrap_failed",
+        "std::sys::",
+        "alloc::alloc::",
+        "alloc::raw_vec::",
         "core::option::",
     ];
     // The engine demangles names only where it prints them: `0: 0x12ab - module!function`.
     let printed = backtrace.to_string();
     let mut names = printed.lines().filter_map(|line| {
         let (_, place) = line.split_once(" - ")?;
-        Some(place.split_once('!').map_or(place, |(_, function)| function).trim())
+        let function = place.split_once('!').map_or(place, |(_, function)| function);
+        Some(without_hashes(function.trim()))
     });
     let mut first = None;
     let telling = names.find(|name| {
-        first.get_or_insert(*name);
+        first.get_or_insert_with(|| name.clone());
         !name.ends_with("abort") && !MACHINERY.iter().any(|part| name.contains(part))
     });
-    telling.or(first).map(|name| without_hash(name).to_owned())
+    telling.or(first)
 }
 
-/// Rust's older mangling ends in `::h` and sixteen digits.
-fn without_hash(name: &str) -> &str {
-    let is_hash = |tail: &str| tail.len() == 16 && tail.bytes().all(|byte| byte.is_ascii_hexdigit());
-    name.rsplit_once("::h").filter(|(_, tail)| is_hash(tail)).map_or(name, |(name, _)| name)
+/// Rust's names carry the hash of their crate: `std[d123b7a1a2ed1472]::process`, or an older `::h` at the end.
+fn without_hashes(name: &str) -> String {
+    let is_hash = |text: &str| text.len() >= 14 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut rest = name.rsplit_once("::h").filter(|(_, tail)| is_hash(tail)).map_or(name, |(name, _)| name);
+    let mut out = String::new();
+    while let Some((before, behind)) = rest.split_once('[') {
+        out.push_str(before);
+        match behind.split_once(']') {
+            Some((inside, after)) if is_hash(inside) => rest = after,
+            Some(_) | None => {
+                out.push('[');
+                rest = behind;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,13 +151,18 @@ impl PluginHost for WasmHost {
         upload::check_format(module)?;
         let digest = ModuleDigest::of(module);
         let _one_at_a_time = self.compiling.lock();
-        if self.loaded.lock().contains_key(&digest)
-            && let Ok(description) = self.store.describe(&digest)
-        {
-            return Ok(description);
+        if self.loaded.lock().contains_key(&digest) {
+            return self.store.describe(&digest);
         }
-        let (loaded, description, compiled) = self.build(module)?;
-        self.store.put(module, &compiled, &description)?;
+        let stored = self.store.component(&self.engine, &digest);
+        let (loaded, description) = match stored.filter(|_| self.store.module(&digest).is_ok()) {
+            Some((component, description)) => (self.link(&component, description.world)?, description),
+            None => {
+                let (loaded, description, compiled) = self.build(module)?;
+                self.store.put(module, &compiled, &description)?;
+                (loaded, description)
+            }
+        };
         self.loaded.lock().insert(digest, Arc::new(loaded));
         Ok(description)
     }

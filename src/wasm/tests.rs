@@ -1,7 +1,7 @@
 //! Runs the built guests: `make guests` (tools/build-guests) puts them into `target/guests`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use crate::ids::{Offset, PartitionIndex, TopicName};
 use crate::plugin::*;
 
 mod limits;
+mod measure;
 mod modules;
 mod worlds;
 
@@ -24,9 +25,14 @@ fn guest(name: &str) -> Vec<u8> {
     })
 }
 
+/// One host for all tests that do not change its modules: each guest is compiled once.
+static SHARED: LazyLock<(WasmHost, tempfile::TempDir)> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    (WasmHost::open(&WasmHostOptions::new(directory.path().join("modules"))).unwrap(), directory)
+});
+
 struct Fixture {
-    host: WasmHost,
-    _directory: tempfile::TempDir,
+    host: &'static WasmHost,
     lines: Arc<Mutex<Vec<LogLine>>>,
 }
 
@@ -34,9 +40,7 @@ const BOTH: [&str; 2] = ["test-guest-flat", "test-guest-typed"];
 
 impl Fixture {
     fn new() -> Fixture {
-        let directory = tempfile::tempdir().unwrap();
-        let host = WasmHost::open(&WasmHostOptions::new(directory.path().join("modules"))).unwrap();
-        Fixture { host, _directory: directory, lines: Arc::default() }
+        Fixture { host: &SHARED.0, lines: Arc::default() }
     }
 
     fn options(&self, behaviour: &str) -> InstanceOptions {

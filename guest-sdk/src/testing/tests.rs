@@ -30,7 +30,10 @@ fn what_is_sent_comes_out_with_everything_set() {
     assert_eq!(outputs.len(), 4);
     assert_eq!((outputs[2].key_str(), &outputs[2].value, &outputs[2].headers), ("k", &None, &record.headers));
     assert_eq!((outputs[2].source, outputs[2].partition, outputs[2].timestamp), (1, None, None));
-    assert_eq!((outputs[3].partition, outputs[3].timestamp, outputs[3].headers.len()), (Some(7), Some(42), 70));
+    assert_eq!(
+        (outputs[3].partition, outputs[3].timestamp, outputs[3].headers.len()),
+        (Some(7), Some(42), 70)
+    );
 }
 
 #[test]

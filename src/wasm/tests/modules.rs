@@ -73,22 +73,23 @@ fn a_module_beyond_the_limit_is_refused() {
 
 #[test]
 fn a_description_tells_world_imports_and_sizes() {
-    let fixture = Fixture::new();
+    let directory = tempfile::tempdir().unwrap();
+    let host = WasmHost::open(&WasmHostOptions::new(directory.path())).unwrap();
     for (name, world) in
         [("test-guest-flat", World::ProcessorFlat), ("test-guest-typed", World::ProcessorTyped)]
     {
         let module = guest(name);
-        let description = fixture.host.compile(&module).unwrap();
+        let description = host.compile(&module).unwrap();
         assert_eq!((description.world, description.digest), (world, ModuleDigest::of(&module)));
         assert_eq!(description.contract_version, CONTRACT_VERSION);
         assert!(description.imports.iter().any(|name| name == "tidemill:plugin/log@0.1.0"));
         assert_eq!(description.module_bytes, module.len() as u64);
         assert!(description.compiled_bytes > 0);
-        assert_eq!(fixture.host.describe(&description.digest).unwrap(), description);
+        assert_eq!(host.describe(&description.digest).unwrap(), description);
         // Again is no work and no change.
-        assert_eq!(fixture.host.compile(&module).unwrap(), description);
+        assert_eq!(host.compile(&module).unwrap(), description);
     }
-    assert_eq!(fixture.host.list().unwrap().len(), 2);
+    assert_eq!(host.list().unwrap().len(), 2);
 }
 
 #[test]
@@ -122,12 +123,13 @@ fn a_damaged_module_is_refused_by_name() {
 
 #[test]
 fn a_removed_module_is_gone_and_its_instances_live_on() {
-    let fixture = Fixture::new();
-    let mut instance = fixture.behaving("test-guest-flat", "uppercase");
-    let digest = fixture.host.list().unwrap()[0].digest;
-    fixture.host.remove(&digest).unwrap();
-    assert!(fixture.host.list().unwrap().is_empty());
-    assert_eq!(fixture.host.load(&digest).unwrap_err(), PluginError::NotFound(digest));
-    assert_eq!(fixture.host.remove(&digest).unwrap_err(), PluginError::NotFound(digest));
+    let directory = tempfile::tempdir().unwrap();
+    let host = WasmHost::open(&WasmHostOptions::new(directory.path())).unwrap();
+    let digest = host.compile(&guest("redact")).unwrap().digest;
+    let mut instance = host.instantiate(&digest, Fixture::new().options("")).unwrap();
+    host.remove(&digest).unwrap();
+    assert!(host.list().unwrap().is_empty());
+    assert_eq!(host.load(&digest).unwrap_err(), PluginError::NotFound(digest));
+    assert_eq!(host.remove(&digest).unwrap_err(), PluginError::NotFound(digest));
     assert!(instance.process(&batch(&["a"])).is_ok());
 }
