@@ -59,6 +59,16 @@ pub struct Broker {
     shutdown: watch::Receiver<bool>,
 }
 
+/// How the broker learns that it has to stop: first whoever waits for something to happen, and
+/// once clients and processors are done, the coordinators.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Ends long polls and maintenance.
+    pub clients: watch::Receiver<bool>,
+    /// Ends the coordinators.
+    pub coordinators: watch::Receiver<bool>,
+}
+
 /// Where clients of one listener are sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Endpoint {
@@ -76,7 +86,7 @@ impl Broker {
         config: ServerConfig,
         disk: Disk,
         clock: Clock,
-        shutdown: watch::Receiver<bool>,
+        stop: Stop,
     ) -> Result<(Arc<Broker>, StartReport), BrokerError> {
         let now = clock.now();
         let metadata = MetadataStore::open(&disk, now)?;
@@ -88,7 +98,7 @@ impl Broker {
             PartitionRegistry::open(&disk, &image, |topic| configs::log_config_of(&config, topic), now)?;
         let partitions = Arc::new(partitions);
         let coordinators =
-            Coordinators::new(coordination::settings(&config, &disk, &clock, &partitions, shutdown.clone()));
+            Coordinators::new(coordination::settings(&config, &disk, &clock, &partitions, stop.coordinators));
         let broker = Broker {
             producer_ids: producer_ids::ProducerIds::default(),
             topic_changes: tokio::sync::Mutex::new(()),
@@ -99,7 +109,7 @@ impl Broker {
             metadata,
             partitions,
             coordinators,
-            shutdown,
+            shutdown: stop.clients,
         };
         broker.coordinators.start_loaded();
         Ok((Arc::new(broker), report))
@@ -180,8 +190,9 @@ impl Broker {
         Ok(Arc::clone(pending.image()))
     }
 
-    /// Stores or replaces one record of the user's own kinds: modules and processors.
-    pub async fn record_metadata(&self, record: MetadataRecord) -> Result<(), BrokerError> {
+    /// Keeps, replaces or forgets what a higher room deploys; done when it is durable.
+    pub async fn keep_deployment(&self, key: String, value: Option<Vec<u8>>) -> Result<(), BrokerError> {
+        let record = MetadataRecord::Deployment { key, value };
         self.change_metadata(|_| Ok(vec![record])).await.map(|_| ())
     }
 

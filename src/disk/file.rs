@@ -25,7 +25,7 @@ pub(super) struct FileInner {
     shared: Arc<Shared>,
     raw: RawFile,
     key: u64,
-    name: Mutex<FileName>,
+    path: Mutex<Arc<str>>,
     mode: OpenMode,
     dirty: AtomicBool,
     removed: AtomicBool,
@@ -35,20 +35,9 @@ pub(super) struct FileInner {
     last_entry: AtomicU64,
 }
 
-/// The path of a file, and the number that stands for it in the journal.
-#[derive(Clone)]
-pub(super) struct FileName {
-    pub(super) path: Arc<str>,
-    pub(super) id: u64,
-}
-
 impl FileInner {
-    pub(super) fn name(&self) -> FileName {
-        self.name.lock().clone()
-    }
-
     pub(super) fn path(&self) -> Arc<str> {
-        Arc::clone(&self.name.lock().path)
+        Arc::clone(&self.path.lock())
     }
 
     pub(super) fn raw(&self) -> &RawFile {
@@ -81,11 +70,10 @@ impl FileInner {
         self.untold.swap(false, Ordering::SeqCst)
     }
 
-    /// A new name gets a new number, since the journal knows the old number by the old name.
-    pub(super) fn renamed(&self, from: &str, to: &str, id: u64) {
-        let mut name = self.name.lock();
-        if let Some(path) = path::moved(&name.path, from, to) {
-            *name = FileName { path: path.into(), id };
+    pub(super) fn renamed(&self, from: &str, to: &str) {
+        let mut path = self.path.lock();
+        if let Some(moved) = path::moved(&path, from, to) {
+            *path = moved.into();
         }
     }
 
@@ -132,7 +120,7 @@ impl DiskFile {
             shared: Arc::clone(shared),
             raw,
             key: id,
-            name: Mutex::new(FileName { path: path.into(), id }),
+            path: Mutex::new(path.into()),
             mode,
             dirty: AtomicBool::new(false),
             removed: AtomicBool::new(false),

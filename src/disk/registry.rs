@@ -80,7 +80,7 @@ impl Registry {
     /// What was at or under `from` is now at or under `to`.
     pub(super) fn renamed(&self, from: &str, to: &str) {
         for file in self.files_under(from) {
-            file.renamed(from, to, self.next_id());
+            file.renamed(from, to);
         }
         let mut inner = self.inner.lock();
         let moved = inner

@@ -109,7 +109,11 @@ fn describe_one(version: i16, answer: Result<Vec<FetchedOffset>, ErrorCode>) -> 
     let offsets = match answer {
         Ok(offsets) => offsets,
         Err(code) => {
-            return OffsetFetchResponse::default().with_error_code(if version >= 2 { code.code() } else { 0 });
+            return OffsetFetchResponse::default().with_error_code(if version >= 2 {
+                code.code()
+            } else {
+                0
+            });
         }
     };
     let topics = by_topic(offsets).into_iter().map(|(topic, offsets)| {

@@ -56,15 +56,6 @@ pub fn is_internal_name(name: &str) -> bool {
     name.starts_with("__")
 }
 
-/// A pushed module's entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ModuleEntry {
-    /// SHA-256 in hex.
-    pub digest: String,
-    /// When it was pushed, in milliseconds since the epoch.
-    pub pushed_at_ms: i64,
-}
-
 /// The whole metadata at one position of its log.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MetadataImage {
@@ -73,8 +64,7 @@ pub struct MetadataImage {
     names: BTreeMap<TopicId, TopicName>,
     broker_configs: BTreeMap<String, String>,
     next_producer_id: Option<ProducerId>,
-    modules: BTreeMap<String, ModuleEntry>,
-    processors: BTreeMap<String, String>,
+    deployments: BTreeMap<String, Vec<u8>>,
 }
 
 impl MetadataImage {
@@ -108,14 +98,9 @@ impl MetadataImage {
         self.next_producer_id.unwrap_or(ProducerId::ZERO)
     }
 
-    /// Pushed modules, by name.
-    pub fn modules(&self) -> &BTreeMap<String, ModuleEntry> {
-        &self.modules
-    }
-
-    /// Deployed processors' definitions (JSON text), by name.
-    pub fn processors(&self) -> &BTreeMap<String, String> {
-        &self.processors
+    /// What higher rooms have deployed, by their keys, in their own bytes.
+    pub fn deployments(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.deployments
     }
 
     /// Folds one record in: the only change of an image, live and at recovery.
@@ -142,19 +127,14 @@ impl MetadataImage {
             MetadataRecord::ProducerIds { next_producer_id } => {
                 self.next_producer_id = ProducerId::from_wire(*next_producer_id);
             }
-            MetadataRecord::Module { name, digest, pushed_at_ms } => {
-                let entry = ModuleEntry { digest: digest.clone(), pushed_at_ms: *pushed_at_ms };
-                self.modules.insert(name.clone(), entry);
-            }
-            MetadataRecord::RemoveModule { name } => {
-                self.modules.remove(name);
-            }
-            MetadataRecord::Processor { name, definition } => {
-                self.processors.insert(name.clone(), definition.clone());
-            }
-            MetadataRecord::RemoveProcessor { name } => {
-                self.processors.remove(name);
-            }
+            MetadataRecord::Deployment { key, value } => match value {
+                Some(value) => {
+                    self.deployments.insert(key.clone(), value.clone());
+                }
+                None => {
+                    self.deployments.remove(key);
+                }
+            },
         }
     }
 

@@ -69,31 +69,12 @@ pub enum MetadataRecord {
         /// The first id that is still free.
         next_producer_id: i64,
     },
-    /// A WebAssembly module is known by this name and digest.
-    Module {
-        /// The user's name for it.
-        name: String,
-        /// SHA-256 in hex.
-        digest: String,
-        /// When it was pushed, in milliseconds since the epoch.
-        pushed_at_ms: i64,
-    },
-    /// A module name is gone.
-    RemoveModule {
-        /// The name.
-        name: String,
-    },
-    /// A processor is deployed, with this definition.
-    Processor {
-        /// Its name, which is its consumer group's id too.
-        name: String,
-        /// The definition as JSON text: the processor room's own schema.
-        definition: String,
-    },
-    /// A processor is gone.
-    RemoveProcessor {
-        /// Its name.
-        name: String,
+    /// Something that a higher room deploys: a module, a processor. The bytes are that room's own.
+    Deployment {
+        /// What it is, and its name: a later record of the same key replaces this one.
+        key: String,
+        /// What that room keeps of it; `None`: it is gone.
+        value: Option<Vec<u8>>,
     },
 }
 

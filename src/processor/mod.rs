@@ -5,6 +5,7 @@
 //! the same broker calls as a client's request: no side door. Nothing here knows sockets or wasmtime.
 
 pub mod backend;
+mod broker_backend;
 mod commit_stage;
 pub mod context;
 mod dead_letter;
@@ -25,6 +26,8 @@ pub mod status;
 pub mod supervisor;
 mod task;
 mod unit;
+
+pub use broker_backend::BrokerBackend;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -35,6 +35,24 @@ pub enum RegistryRecord {
 }
 
 impl RegistryRecord {
+    /// What the record is about: a later record of the same key replaces it.
+    pub fn key(&self) -> String {
+        match self {
+            RegistryRecord::PutModule(ModuleEntry { digest, .. })
+            | RegistryRecord::DeleteModule { digest } => format!("module/{digest}"),
+            RegistryRecord::PutProcessor(definition) => format!("processor/{}", definition.name),
+            RegistryRecord::DeleteProcessor { name } => format!("processor/{name}"),
+        }
+    }
+
+    /// Whether the record says that something is gone.
+    pub fn is_deletion(&self) -> bool {
+        match self {
+            RegistryRecord::PutModule(_) | RegistryRecord::PutProcessor(_) => false,
+            RegistryRecord::DeleteModule { .. } | RegistryRecord::DeleteProcessor { .. } => true,
+        }
+    }
+
     /// The record as MessagePack with field names, so that later versions may add fields.
     pub fn encode(&self) -> Result<Vec<u8>, RegistryError> {
         rmp_serde::to_vec_named(self).map_err(|error| RegistryError::Persist(error.to_string()))
