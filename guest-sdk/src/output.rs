@@ -65,7 +65,11 @@ impl<F: Field> Field for Option<F> {
 #[derive(Debug, Default)]
 pub struct Output {
     topics: Vec<String>,
-    records: Vec<u8>,
+    /// Room for the head, then the records. The head of the last batch is the guess for the next one: when
+    /// it is right, and it nearly always is, the flat output needs no further copy.
+    bytes: Vec<u8>,
+    head_bytes: usize,
+    capacity: usize,
     record_count: u32,
     pub(crate) source_index: u32,
 }
@@ -80,45 +84,51 @@ pub struct Sent<'a> {
 
 impl Output {
     /// Sends a record to a topic. Keys and values are texts, bytes, options of those, or `()` for null.
+    #[inline]
     pub fn send(&mut self, topic: &str, key: impl Field, value: impl Field) -> Sent<'_> {
         let topic_index = self.topics.iter().position(|known| known == topic).unwrap_or_else(|| {
             self.topics.push(topic.to_owned());
             self.topics.len() - 1
         });
-        let start = self.records.len();
+        let start = self.bytes.len();
         let mut header = [0xff; RECORD_HEADER_BYTES];
         header[4..8].copy_from_slice(&(topic_index as u32).to_le_bytes());
         header[8..12].copy_from_slice(&self.source_index.to_le_bytes());
-        self.records.extend_from_slice(&header);
-        varint::put_field(&mut self.records, key.field());
-        varint::put_field(&mut self.records, value.field());
-        let count_at = self.records.len();
-        self.records.push(0);
+        self.bytes.extend_from_slice(&header);
+        varint::put_field(&mut self.bytes, key.field());
+        varint::put_field(&mut self.bytes, value.field());
+        let count_at = self.bytes.len();
+        self.bytes.push(0);
         self.record_count += 1;
         Sent { out: self, start, count_at, header_count: 0 }
     }
 
-    /// The flat output, and this one empty again.
+    /// The flat output. `clear` makes this one ready for the next batch.
     pub(crate) fn take_flat(&mut self) -> Vec<u8> {
-        let head_bytes = 12 + self.topics.iter().map(|topic| 2 + topic.len()).sum::<usize>();
-        let mut flat = Vec::with_capacity(head_bytes + self.records.len());
-        flat.extend_from_slice(b"TMO1");
-        flat.extend_from_slice(&(self.topics.len() as u32).to_le_bytes());
-        flat.extend_from_slice(&self.record_count.to_le_bytes());
+        let mut head = Vec::with_capacity(self.head_bytes);
+        head.extend_from_slice(b"TMO1");
+        head.extend_from_slice(&(self.topics.len() as u32).to_le_bytes());
+        head.extend_from_slice(&self.record_count.to_le_bytes());
         for topic in &self.topics {
             // Longer names are no topics: the broker says so.
             let name = &topic.as_bytes()[..topic.len().min(usize::from(u16::MAX))];
-            flat.extend_from_slice(&(name.len() as u16).to_le_bytes());
-            flat.extend_from_slice(name);
+            head.extend_from_slice(&(name.len() as u16).to_le_bytes());
+            head.extend_from_slice(name);
         }
-        flat.extend_from_slice(&self.records);
-        self.clear();
+        let mut flat = std::mem::take(&mut self.bytes);
+        if head.len() == self.head_bytes {
+            flat[..head.len()].copy_from_slice(&head);
+        } else {
+            flat.splice(..self.head_bytes, head.iter().copied());
+            self.head_bytes = head.len();
+        }
+        self.capacity = flat.len();
         flat
     }
 
     /// The records as the typed world gives them, and this one empty again.
     pub(crate) fn take_typed(&mut self) -> Vec<RecordOut> {
-        let mut rest = self.records.as_slice();
+        let mut rest = &self.bytes[self.head_bytes..];
         let mut typed = Vec::with_capacity(self.record_count as usize);
         while let Some((header, body)) = rest.split_first_chunk::<RECORD_HEADER_BYTES>() {
             let word = |at: usize| [header[at], header[at + 1], header[at + 2], header[at + 3]];
@@ -146,10 +156,12 @@ impl Output {
         typed
     }
 
-    /// Forgets all records but keeps the memory for the next batch.
+    /// Forgets all records, and makes ready for a batch like the last one.
     pub(crate) fn clear(&mut self) {
         self.topics.clear();
-        self.records.clear();
+        self.bytes.clear();
+        self.bytes.reserve(self.capacity);
+        self.bytes.resize(self.head_bytes, 0);
         self.record_count = 0;
     }
 }
@@ -157,8 +169,8 @@ impl Output {
 impl Sent<'_> {
     /// Adds a header.
     pub fn header(mut self, key: &str, value: impl Field) -> Self {
-        varint::put_field(&mut self.out.records, Some(key.as_bytes()));
-        varint::put_field(&mut self.out.records, value.field());
+        varint::put_field(&mut self.out.bytes, Some(key.as_bytes()));
+        varint::put_field(&mut self.out.bytes, value.field());
         self.header_count += 1;
         self
     }
@@ -167,7 +179,7 @@ impl Sent<'_> {
     pub fn headers_of(mut self, record: &Record<'_>) -> Self {
         match record.headers.0 {
             HeadersFrom::Flat { count, bytes } => {
-                self.out.records.extend_from_slice(bytes);
+                self.out.bytes.extend_from_slice(bytes);
                 self.header_count += count;
                 self
             }
@@ -180,28 +192,29 @@ impl Sent<'_> {
     /// Chooses the partition; else it follows from the key.
     pub fn partition(self, partition: u32) -> Self {
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-        self.out.records[self.start + 12..self.start + 16].copy_from_slice(&partition.to_le_bytes());
+        self.out.bytes[self.start + 12..self.start + 16].copy_from_slice(&partition.to_le_bytes());
         self
     }
 
     /// Chooses the timestamp, in milliseconds since 1970; else it is the input record's.
     pub fn timestamp(self, timestamp: i64) -> Self {
-        self.out.records[self.start + 16..self.start + 24].copy_from_slice(&timestamp.max(0).to_le_bytes());
+        self.out.bytes[self.start + 16..self.start + 24].copy_from_slice(&timestamp.max(0).to_le_bytes());
         self
     }
 }
 
 impl Drop for Sent<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let records = &mut self.out.records;
+        let bytes = &mut self.out.bytes;
         if self.header_count < 64 {
-            records[self.count_at] = (self.header_count << 1) as u8;
+            bytes[self.count_at] = (self.header_count << 1) as u8;
         } else {
             let mut count = Vec::new();
             varint::put(&mut count, i64::from(self.header_count));
-            records.splice(self.count_at..=self.count_at, count);
+            bytes.splice(self.count_at..=self.count_at, count);
         }
-        let body_bytes = (records.len() - self.start - RECORD_HEADER_BYTES) as u32;
-        records[self.start..self.start + 4].copy_from_slice(&body_bytes.to_le_bytes());
+        let body_bytes = (bytes.len() - self.start - RECORD_HEADER_BYTES) as u32;
+        bytes[self.start..self.start + 4].copy_from_slice(&body_bytes.to_le_bytes());
     }
 }

@@ -1,5 +1,6 @@
 //! Kafka's zigzag variable-length integers.
 
+#[inline]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<i64> {
     // Most lengths and deltas fit into one byte.
     if let Some((&first, rest)) = bytes.split_first()
@@ -20,6 +21,7 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<i64> {
 }
 
 /// A length-prefixed field: the outer `None` is malformed, the inner one null.
+#[inline]
 pub(crate) fn take_field<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = take(bytes)?;
     if length == -1 {
@@ -30,8 +32,13 @@ pub(crate) fn take_field<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     Some(Some(field))
 }
 
+#[inline]
 pub(crate) fn put(out: &mut Vec<u8>, value: i64) {
     let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    if zigzag < 0x80 {
+        out.push(zigzag as u8);
+        return;
+    }
     while zigzag >= 0x80 {
         out.push(zigzag as u8 | 0x80);
         zigzag >>= 7;
@@ -39,6 +46,7 @@ pub(crate) fn put(out: &mut Vec<u8>, value: i64) {
     out.push(zigzag as u8);
 }
 
+#[inline]
 pub(crate) fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
     match field {
         None => put(out, -1),

@@ -26,7 +26,7 @@ fn what_a_record_costs() {
         let value = vec![b'x'; bytes];
         let input = batch_of(vec![chunk(0, &vec![Some(value.as_slice()); RECORDS as usize])]);
         let [flat, typed] = BOTH.map(|name| {
-            let mut options = fixture.options("uppercase");
+            let mut options = fixture.options("copy");
             options.limits = Limits::default();
             let mut instance = fixture.instance(name, options).unwrap();
             best(|| drop(black_box(instance.process(&input).unwrap())))

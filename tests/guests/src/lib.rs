@@ -40,6 +40,9 @@ impl Processor for TestGuest {
             #[cfg(target_family = "wasm")]
             "unreachable" => core::arch::wasm32::unreachable(),
             "exit" => std::process::exit(3),
+            "copy" => {
+                out.send("out", record.key, record.value).headers_of(&record);
+            }
             "sleep" => std::thread::sleep(std::time::Duration::from_secs(3600)),
             "slow" => {
                 for round in 0..config_or("rounds", 1u64 << 20)? {
