@@ -209,11 +209,17 @@ impl Partition {
     ) -> Result<CommittedAppend, PartitionError> {
         let mut state = self.running()?;
         let producer = batch.header().producer.map(|producer| producer.ident.id);
-        let verified = match (producer, verified) {
-            (Some(id), Some(Verified { guard, version })) if state.guards.get(&id) == Some(&guard) => {
+        let verified = match (origin, producer, verified) {
+            // The group coordinator has asked before it let its shard decide.
+            (AppendOrigin::Coordinator | AppendOrigin::Replication, _, _) => {
+                TransactionCheck::Verified(TransactionVersion::V1)
+            }
+            (AppendOrigin::Client, Some(id), Some(Verified { guard, version }))
+                if state.guards.get(&id) == Some(&guard) =>
+            {
                 TransactionCheck::Verified(version)
             }
-            (_, _) => TransactionCheck::Unverified,
+            (AppendOrigin::Client, _, _) => TransactionCheck::Unverified,
         };
         let how = Append { origin, leader_epoch: state.leader_epoch, now, verified };
         let appended = state.log.append(batch, how);
