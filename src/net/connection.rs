@@ -17,10 +17,12 @@ use tokio::sync::watch;
 use crate::broker::Broker;
 use crate::handlers::{self, Connection, Outcome, Piece, Reply};
 use crate::net::write::write_pieces;
-use crate::wire::frame::{FrameError, next_frame};
+use crate::wire::frame::{FrameError, missing_bytes, next_frame};
 
 /// How much one read may add to the buffer at least.
 const READ_BYTES_MIN: usize = 64 * 1024;
+/// How much room one read makes at most.
+const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Responses are gathered up to this many pieces before they are written together.
 const PIECES_TOGETHER_MAX: usize = 256;
 
@@ -159,12 +161,9 @@ async fn poll_ordered(ordered: &mut Option<Ordered>) -> Reply {
 }
 
 async fn read_more(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
-    // A large frame whose length is known gets its room at once, so that it is not moved while it
-    // grows; the length was checked against the limit before.
-    let wanted = match buffer.first_chunk::<4>() {
-        Some(length) => usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0) + 4,
-        None => 0,
-    };
-    buffer.reserve(wanted.saturating_sub(buffer.len()).max(READ_BYTES_MIN));
+    // A large frame gets its room in steps, as its bytes arrive: an announced length alone must not
+    // take memory.
+    let missing = missing_bytes(buffer).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+    buffer.reserve(missing);
     stream.read_buf(buffer).await
 }
