@@ -2,3 +2,5 @@
 //! tokio, no files, no state.
 
 pub mod control_record;
+pub mod record_batch;
+pub mod varint;
