@@ -103,7 +103,8 @@ impl Log {
                 &timed
             }
         };
-        let place = Place { base_offset: self.log_end_offset(), leader_epoch: how.leader_epoch, now: how.now };
+        let place =
+            Place { base_offset: self.log_end_offset(), leader_epoch: how.leader_epoch, now: how.now };
         let (header, journal_position) = self.write(batch, place)?;
         self.producers.apply_data(&header, how.now);
         Ok(self.appended(&header, journal_position))
@@ -154,7 +155,10 @@ impl Log {
             AppendOrigin::Client | AppendOrigin::Coordinator => {}
         }
         if header.is_control {
-            return Err(AppendError::reject(ErrorCode::InvalidRecord, "clients may not write control batches"));
+            return Err(AppendError::reject(
+                ErrorCode::InvalidRecord,
+                "clients may not write control batches",
+            ));
         }
         if header.record_count == 0 || header.record_count - 1 != header.last_offset_delta {
             let message = "the batch's record count does not match its offsets";
@@ -204,7 +208,11 @@ impl Log {
 
     /// Writes the batch and takes note of it in segment, epochs and read cache; not in the
     /// producers' state. Any failure in here marks the log failed.
-    fn write(&mut self, batch: &RecordBatch, place: Place) -> Result<(BatchHeader, JournalPosition), LogError> {
+    fn write(
+        &mut self,
+        batch: &RecordBatch,
+        place: Place,
+    ) -> Result<(BatchHeader, JournalPosition), LogError> {
         let written = self.try_write(batch, place);
         self.guard(written)
     }
@@ -226,7 +234,12 @@ impl Log {
         };
         match self.active().fits(&self.config, incoming) {
             Fits::Yes => {}
-            Fits::No => self.roll_to(place.base_offset, place.now)?,
+            // Without a gap to the end, unless the offset could not be told relative to that.
+            Fits::No => {
+                let last = header.last_offset().value();
+                let lowest = Offset::from_wire(last - i64::from(i32::MAX)).unwrap_or(Offset::ZERO);
+                self.roll_to(lowest.max(self.log_end_offset()), place.now)?;
+            }
         }
         let position = self.active().size;
         let stamped = batch.stamped_header(place.base_offset, place.leader_epoch);

@@ -40,9 +40,7 @@ use segment::Segment;
 
 use crate::clock::Timestamp;
 use crate::disk::{Disk, JournalPosition};
-use crate::ids::{
-    CoordinatorEpoch, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence,
-};
+use crate::ids::{CoordinatorEpoch, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
 const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 
@@ -186,7 +184,9 @@ impl Log {
             last_sequence: producer.last_sequence(),
             last_timestamp: producer.last_timestamp,
             coordinator_epoch: producer.coordinator_epoch,
-            current_transaction_start_offset: producer.transaction.map(|transaction| transaction.first_offset),
+            current_transaction_start_offset: producer
+                .transaction
+                .map(|transaction| transaction.first_offset),
         };
         self.producers.producers().iter().map(view).collect()
     }

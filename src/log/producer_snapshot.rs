@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::ids::{CoordinatorEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
 const VERSION: i16 = 1;
-const ENTRY_BYTES: usize = 42;
+const ENTRY_BYTES: usize = 46;
 const CRC_FROM: usize = 6;
 const SECTION_MAGIC: &[u8; 4] = b"TMPS";
 const SECTION_VERSION: u16 = 1;

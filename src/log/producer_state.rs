@@ -154,13 +154,11 @@ impl ProducerStates {
     pub(super) fn check_data(&self, header: &BatchHeader, check: DataCheck) -> Result<Verdict, AppendError> {
         let Some(batch) = header.producer else {
             return match (check.origin, header.is_transactional) {
-                (AppendOrigin::Client | AppendOrigin::Coordinator, true) => reject(
-                    ErrorCode::InvalidRecord,
-                    "a transactional batch needs a producer id".to_owned(),
-                ),
-                (AppendOrigin::Client | AppendOrigin::Coordinator, false) | (AppendOrigin::Replication, _) => {
-                    Ok(Verdict::Append)
+                (AppendOrigin::Client | AppendOrigin::Coordinator, true) => {
+                    reject(ErrorCode::InvalidRecord, "a transactional batch needs a producer id".to_owned())
                 }
+                (AppendOrigin::Client | AppendOrigin::Coordinator, false)
+                | (AppendOrigin::Replication, _) => Ok(Verdict::Append),
             };
         };
         let known = self.producers.get(&batch.ident.id);
@@ -177,7 +175,8 @@ impl ProducerStates {
                     let message = format!("producer {} sent a batch without a sequence", batch.ident);
                     return reject(ErrorCode::InvalidRecord, message);
                 };
-                if let Some(original) = known.and_then(|known| known.duplicate(batch.ident.epoch, sequences)) {
+                if let Some(original) = known.and_then(|known| known.duplicate(batch.ident.epoch, sequences))
+                {
                     return Ok(Verdict::Duplicate(original));
                 }
                 check_verified(header, known, batch.ident, check.verified)?;
@@ -224,7 +223,8 @@ impl ProducerStates {
     /// Takes in a data batch that stands in the log.
     pub(super) fn apply_data(&mut self, header: &BatchHeader, seen: Timestamp) {
         let Some(batch) = header.producer else { return };
-        let producer = self.producers.entry(batch.ident.id).or_insert_with(|| Producer::new(batch.ident.epoch));
+        let producer =
+            self.producers.entry(batch.ident.id).or_insert_with(|| Producer::new(batch.ident.epoch));
         producer.move_to(batch.ident.epoch);
         producer.last_timestamp = header.max_timestamp;
         producer.last_seen = seen;
@@ -399,7 +399,8 @@ fn check_sequence(
         return Ok(());
     }
     if known.history == SequenceHistory::FromZero && is_not_after(sequences, last) {
-        let message = format!("producer {ident} sent sequence {} again, which is long written", sequences.first);
+        let message =
+            format!("producer {ident} sent sequence {} again, which is long written", sequences.first);
         return reject(ErrorCode::DuplicateSequenceNumber, message);
     }
     out_of_order(format!("{expected} must come"))
@@ -407,9 +408,8 @@ fn check_sequence(
 
 /// Whether the whole batch lies at or behind `last`, by the shorter way around the circle.
 fn is_not_after(sequences: Sequences, last: Sequence) -> bool {
-    let behind = |sequence: Sequence| {
-        (i64::from(last.value()) - i64::from(sequence.value())).rem_euclid(SEQUENCES)
-    };
+    let behind =
+        |sequence: Sequence| (i64::from(last.value()) - i64::from(sequence.value())).rem_euclid(SEQUENCES);
     behind(sequences.first) < SEQUENCES / 2 && behind(sequences.last) <= behind(sequences.first)
 }
 

@@ -263,9 +263,8 @@ fn find_end(segment: &Segment, position: u64, bounds: Bounds) -> Result<InSegmen
     while let Some(batch) = scan.next()? {
         let next_offset = batch.header.last_offset().next();
         let admitted = bounds.admits(position, next_offset, batch.end());
-        let first_of_all = batch.position == position
-            && bounds.least == AtLeastOneBatch::Yes
-            && next_offset <= bounds.upper;
+        let first_of_all =
+            batch.position == position && bounds.least == AtLeastOneBatch::Yes && next_offset <= bounds.upper;
         if !admitted && !first_of_all {
             if run.is_none() && sure > position {
                 run = Some(Run { position, end: sure, next_offset: batch.header.base_offset });

@@ -57,11 +57,6 @@ impl<'a> HeaderScan<'a> {
         Ok(Some(batch))
     }
 
-    /// Where the next batch begins.
-    pub(super) fn position(&self) -> u64 {
-        self.range.start
-    }
-
     fn header_bytes(&mut self) -> Result<&[u8], LogError> {
         let from = self.range.start;
         let have = self.window_start..self.window_start + self.window.len() as u64;

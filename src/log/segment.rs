@@ -103,12 +103,7 @@ impl Segment {
     }
 
     /// A segment whose file exists and whose indexes must be built.
-    pub(super) fn unindexed(
-        disk: &Disk,
-        directory: &str,
-        base_offset: Offset,
-        state: FileState,
-    ) -> Segment {
+    pub(super) fn unindexed(disk: &Disk, directory: &str, base_offset: Offset, state: FileState) -> Segment {
         let path = |suffix| path_of(directory, base_offset, suffix);
         Segment {
             base_offset,
@@ -150,7 +145,9 @@ impl Segment {
             self.max_timestamp = Some(MaxTimestamp { timestamp: header.max_timestamp, offset: last_offset });
         }
         if self.bytes_since_entry > index_interval_bytes {
-            if let (Some(relative_offset), Ok(position)) = (self.relative(last_offset), i32::try_from(position)) {
+            if let (Some(relative_offset), Ok(position)) =
+                (self.relative(last_offset), i32::try_from(position))
+            {
                 self.offsets.push(OffsetEntry { relative_offset, position });
             }
             // In memory, so no failure can hide behind this.
@@ -197,7 +194,9 @@ impl Segment {
             return Fits::Yes;
         }
         let waited_ms = match self.first_timestamp {
-            Some(first) if first >= 0 && incoming.max_timestamp >= 0 => incoming.max_timestamp.saturating_sub(first),
+            Some(first) if first >= 0 && incoming.max_timestamp >= 0 => {
+                incoming.max_timestamp.saturating_sub(first)
+            }
             Some(_) | None => incoming.now.ms().saturating_sub(self.created.ms()),
         };
         let too_old = u64::try_from(waited_ms).is_ok_and(|waited| waited > config.segment_ms);

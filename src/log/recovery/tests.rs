@@ -1,0 +1,1 @@
+//! Opening a log again: after a clean end, after a crash, with files missing, torn or rotten.
