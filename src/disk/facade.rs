@@ -1,0 +1,481 @@
+//! The disk as the rest of the broker sees it: files and directories under one data directory, and
+//! the one seam behind which durability stands.
+//!
+//! After a failed write or fsync the disk is offline for ever; nothing is retried and trusted.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::checkpoint;
+use super::error::{is_broken, is_full};
+use super::file::{DiskFile, FileInner};
+use super::journal::waiters::{DurableCallback, DurableFuture, notify};
+use super::journal::{Change, Journal, Round, WriterOptions, replay};
+use super::os::{DirectoryLock, OsFiles};
+use super::path::{self, JOURNAL_DIRECTORY};
+use super::raw::{Opened, RawFiles};
+use super::registry::Registry;
+use super::{DirEntry, DiskError, DiskOptions, JournalPosition, JournalReplay, OpenMode, SimDisk};
+
+/// One data directory; clones are the same.
+#[derive(Clone)]
+pub struct Disk {
+    shared: Arc<Shared>,
+    /// Ends the threads with the last clone.
+    _threads: Arc<Threads>,
+}
+
+/// How queued entries become durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Committing {
+    /// By a thread of its own.
+    Thread,
+    /// By whoever waits: a simulated disk has no threads.
+    OnDemand,
+}
+
+/// What files and threads share.
+pub(super) struct Shared {
+    pub(super) raw: RawFiles,
+    pub(super) options: DiskOptions,
+    pub(super) registry: Registry,
+    pub(super) journal: Journal,
+    committing: Committing,
+    offline: Mutex<Option<Arc<str>>>,
+    is_offline: AtomicBool,
+    is_closed: AtomicBool,
+    /// One checkpoint at a time.
+    pub(super) checkpointing: Mutex<()>,
+    checkpoint_wanted: Mutex<bool>,
+    checkpoint_signal: Condvar,
+    lock: Mutex<Option<DirectoryLock>>,
+}
+
+struct Threads {
+    shared: Arc<Shared>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Threads {
+    fn stop(&self) {
+        self.shared.is_closed.store(true, Ordering::SeqCst);
+        self.shared.journal.stop();
+        self.shared.want_checkpoint();
+        for handle in self.handles.lock().drain(..) {
+            // A thread that panicked has taken the disk offline already.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Disk {
+    /// Locks the directory, replays its journal, and starts to commit.
+    pub fn open(data_directory: &Path, options: DiskOptions) -> Result<(Disk, JournalReplay), DiskError> {
+        let (files, lock) = OsFiles::open_locked(data_directory)?;
+        let (disk, replay) = Disk::over(RawFiles::Os(files), Some(lock), options, Committing::Thread)?;
+        disk.start_threads()?;
+        Ok((disk, replay))
+    }
+
+    /// A simulated disk with default options.
+    pub fn simulated(sim: SimDisk) -> Disk {
+        Disk::open_simulated(sim, DiskOptions::default()).expect("a simulated disk without faults opens").0
+    }
+
+    /// A simulated disk, whose journal is replayed too.
+    pub fn open_simulated(sim: SimDisk, options: DiskOptions) -> Result<(Disk, JournalReplay), DiskError> {
+        Disk::over(RawFiles::Sim(sim), None, options, Committing::OnDemand)
+    }
+
+    fn over(
+        raw: RawFiles,
+        lock: Option<DirectoryLock>,
+        options: DiskOptions,
+        committing: Committing,
+    ) -> Result<(Disk, JournalReplay), DiskError> {
+        raw.create_dir(JOURNAL_DIRECTORY)
+            .and_then(|_| raw.sync_dir(""))
+            .map_err(|error| DiskError::from_io("create", JOURNAL_DIRECTORY, error))?;
+        let replayed = replay::replay(&raw)?;
+        let writer = WriterOptions {
+            file_bytes: options.journal_file_bytes,
+            queue_bytes_max: options.journal_queue_bytes_max,
+        };
+        let journal = Journal::start(&raw, replayed.last_sequence, replayed.next_file, writer)?;
+        let shared = Arc::new(Shared {
+            raw,
+            options,
+            registry: Registry::default(),
+            journal,
+            committing,
+            offline: Mutex::new(None),
+            is_offline: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            checkpointing: Mutex::new(()),
+            checkpoint_wanted: Mutex::new(false),
+            checkpoint_signal: Condvar::new(),
+            lock: Mutex::new(lock),
+        });
+        let threads = Threads { shared: Arc::clone(&shared), handles: Mutex::new(Vec::new()) };
+        Ok((Disk { shared, _threads: Arc::new(threads) }, replayed.report))
+    }
+
+    fn start_threads(&self) -> Result<(), DiskError> {
+        let start = |name: &str, work: fn(&Arc<Shared>)| {
+            let shared = Arc::clone(&self.shared);
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || work(&shared))
+                .map_err(|error| DiskError::from_io("start the thread", name, error))
+        };
+        let handles = [
+            start("journal-committer", Shared::commit_until_stopped)?,
+            start("checkpointer", Shared::checkpoint_until_stopped)?,
+        ];
+        self._threads.handles.lock().extend(handles);
+        Ok(())
+    }
+
+    /// Makes a directory and those above it.
+    pub fn create_dir_all(&self, path: &str) -> Result<(), DiskError> {
+        path::check(path)?;
+        self.shared.check("create", path)?;
+        let mut at = 0;
+        while let Some(next) = path.get(at..).and_then(|rest| rest.find('/')) {
+            self.create_dir(path.get(..at + next).unwrap_or(path))?;
+            at += next + 1;
+        }
+        self.create_dir(path)
+    }
+
+    fn create_dir(&self, path: &str) -> Result<(), DiskError> {
+        let made =
+            self.shared.raw.create_dir(path).map_err(|e| self.shared.change_failed("create", path, e))?;
+        if made == Opened::New {
+            self.shared.registry.directory_is_dirty(path::parent(path));
+        }
+        Ok(())
+    }
+
+    /// Removes a directory with all that it holds.
+    pub fn remove_dir_all(&self, path: &str) -> Result<(), DiskError> {
+        path::check(path)?;
+        self.before_removal("remove", path)?;
+        self.shared.raw.remove_dir_all(path).map_err(|e| self.shared.change_failed("remove", path, e))?;
+        self.shared.registry.removed(path);
+        self.shared.registry.directory_is_dirty(path::parent(path));
+        Ok(())
+    }
+
+    /// Removes a file.
+    pub fn remove_file(&self, path: &str) -> Result<(), DiskError> {
+        path::check(path)?;
+        self.before_removal("remove", path)?;
+        self.shared.raw.remove_file(path).map_err(|e| self.shared.change_failed("remove", path, e))?;
+        self.shared.registry.removed(path);
+        self.shared.registry.directory_is_dirty(path::parent(path));
+        Ok(())
+    }
+
+    /// Gives a file or directory another name.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        path::check(from)?;
+        path::check(to)?;
+        self.before_removal("rename", from)?;
+        self.shared.raw.rename(from, to).map_err(|e| self.shared.change_failed("rename", from, e))?;
+        self.shared.registry.renamed(from, to);
+        self.shared.registry.directory_is_dirty(path::parent(from));
+        self.shared.registry.directory_is_dirty(path::parent(to));
+        Ok(())
+    }
+
+    /// No stale entry may ever be replayed into what comes to stand at this path later.
+    fn before_removal(&self, operation: &'static str, path: &str) -> Result<(), DiskError> {
+        self.shared.check(operation, path)?;
+        let replay_from = self.shared.journal.replay_from();
+        match self.shared.registry.is_journaled_under(path, replay_from) {
+            true => self.checkpoint(),
+            false => Ok(()),
+        }
+    }
+
+    /// What a directory holds, by name; "" is the data directory.
+    pub fn list(&self, path: &str) -> Result<Vec<DirEntry>, DiskError> {
+        path::check_directory(path)?;
+        self.shared.check("list", path)?;
+        let entries = self.shared.raw.list(path).map_err(|error| DiskError::from_io("list", path, error))?;
+        Ok(entries.into_iter().filter(|entry| !path.is_empty() || path::check(&entry.name).is_ok()).collect())
+    }
+
+    /// Whether there is something of this name.
+    pub fn exists(&self, path: &str) -> Result<bool, DiskError> {
+        path::check(path)?;
+        self.shared.raw.exists(path).map_err(|error| DiskError::from_io("stat", path, error))
+    }
+
+    /// Makes the names in a directory durable.
+    pub fn sync_dir(&self, path: &str) -> Result<(), DiskError> {
+        path::check_directory(path)?;
+        self.shared.check("fsync", path)?;
+        self.shared.registry.take_dirty_directory(path);
+        self.shared.raw.sync_dir(path).map_err(|error| self.shared.sync_failed("fsync", path, error))
+    }
+
+    /// Opens a file.
+    pub fn open_file(&self, path: &str, mode: OpenMode) -> Result<DiskFile, DiskError> {
+        DiskFile::open(&self.shared, path, mode)
+    }
+
+    /// A whole file's bytes.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, DiskError> {
+        let file = self.open_file(path, OpenMode::Read)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+        let read = file.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// Replaces a whole file durably: whoever reads it finds the old bytes or the new.
+    pub fn write_atomically(&self, path: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        path::check(path)?;
+        self.shared.check("write", path)?;
+        replay::write_atomically(&self.shared.raw, &format!("{path}.tmp"), path, bytes)
+    }
+
+    /// Everything up to here is durable.
+    pub fn durable_position(&self) -> JournalPosition {
+        JournalPosition(self.shared.journal.durable())
+    }
+
+    /// Resolves once everything up to `position` is durable, or the disk has failed.
+    pub fn wait_durable(&self, position: JournalPosition) -> DurableFuture {
+        DurableFuture::new(Arc::clone(&self.shared), position)
+    }
+
+    /// Waits on this thread; for start-up, shutdown and tests.
+    pub fn wait_durable_blocking(&self, position: JournalPosition) -> Result<(), DiskError> {
+        struct Unpark(Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut future = std::pin::pin!(self.wait_durable(position));
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(outcome) => return outcome,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+
+    /// Calls back once `position` is durable, or the disk has failed.
+    pub fn notify_durable(&self, position: JournalPosition, callback: DurableCallback) {
+        if self.shared.committing == Committing::OnDemand {
+            let _ = self.shared.commit();
+        }
+        notify(&self.shared, position, callback);
+    }
+
+    /// Syncs everything that was written since the last checkpoint, and lets the journal go.
+    pub fn checkpoint(&self) -> Result<(), DiskError> {
+        checkpoint::run(&self.shared)
+    }
+
+    /// Whether the disk still works.
+    pub fn health(&self) -> Result<(), DiskError> {
+        self.shared.check("use", "")
+    }
+
+    /// Makes everything durable in its place, stops the threads, and unlocks the directory.
+    pub fn close(&self) -> Result<(), DiskError> {
+        self.shared.check("close", "")?;
+        self.shared.commit()?;
+        self.checkpoint()?;
+        self._threads.stop();
+        self.shared.lock.lock().take();
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Whether anything may still be done.
+    pub(super) fn check(&self, operation: &'static str, path: &str) -> Result<(), DiskError> {
+        if self.is_offline.load(Ordering::Acquire) {
+            let cause = self.offline.lock().clone().unwrap_or_else(|| "an unknown failure".into());
+            return Err(DiskError::Offline { cause });
+        }
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(DiskError::Closed { operation, path: path.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// A change of names failed: only a broken device takes the disk offline.
+    pub(super) fn change_failed(
+        &self,
+        operation: &'static str,
+        path: &str,
+        error: std::io::Error,
+    ) -> DiskError {
+        let is_broken = is_broken(&error);
+        let error = DiskError::from_io(operation, path, error);
+        if is_broken {
+            self.go_offline(&error);
+        }
+        error
+    }
+
+    /// A write failed: a full disk leaves the rest usable, anything else does not.
+    pub(super) fn write_failed(
+        &self,
+        operation: &'static str,
+        path: &str,
+        error: std::io::Error,
+    ) -> DiskError {
+        let is_full = is_full(&error);
+        let error = DiskError::from_io(operation, path, error);
+        if !is_full {
+            self.go_offline(&error);
+        }
+        error
+    }
+
+    /// An fsync failed: what the page cache held may be lost, and a second try would say it is not.
+    pub(super) fn sync_failed(
+        &self,
+        operation: &'static str,
+        path: &str,
+        error: std::io::Error,
+    ) -> DiskError {
+        let error = DiskError::from_io(operation, path, error);
+        self.go_offline(&error);
+        error
+    }
+
+    fn go_offline(&self, cause: &DiskError) {
+        {
+            let mut offline = self.offline.lock();
+            if offline.is_none() {
+                tracing::error!(%cause, "the disk is offline");
+                *offline = Some(cause.to_string().into());
+            }
+        }
+        self.is_offline.store(true, Ordering::Release);
+        self.journal.stop();
+        if let Err(error) = self.check("wait", "") {
+            self.journal.waiters.wake_all(&error);
+        }
+    }
+
+    /// Queues a change, after the news that the file is new where that is due.
+    pub(super) fn enqueue(
+        &self,
+        file: &Arc<FileInner>,
+        change: Change,
+    ) -> Result<JournalPosition, DiskError> {
+        if self.journal.is_full() {
+            match self.committing {
+                Committing::Thread => self.journal.wait_for_room(),
+                Committing::OnDemand => self.commit()?,
+            }
+            self.check("append", &file.path())?;
+        }
+        let create = file.take_untold().then_some(Change::Create);
+        let sequence = self.journal.push(&file.path(), create.into_iter().chain([change]));
+        file.entry_queued(sequence);
+        Ok(JournalPosition(sequence))
+    }
+
+    /// What a wait for `position` comes to, if that is known.
+    pub(super) fn settled(&self, position: JournalPosition) -> Option<Result<(), DiskError>> {
+        if position.0 <= self.journal.durable() || position == JournalPosition::ZERO {
+            return Some(Ok(()));
+        }
+        match self.check("wait", "") {
+            Err(error) => Some(Err(error)),
+            Ok(()) => None,
+        }
+    }
+
+    /// The same, after committing where no thread does it.
+    pub(super) fn settled_or_commit(&self, position: JournalPosition) -> Option<Result<(), DiskError>> {
+        let settled = self.settled(position);
+        if settled.is_some() || self.committing == Committing::Thread {
+            return settled;
+        }
+        if let Err(error) = self.commit() {
+            return Some(Err(error));
+        }
+        self.settled(position)
+    }
+
+    /// Makes what is queued durable and wakes who waits for it.
+    fn commit(&self) -> Result<(), DiskError> {
+        match self.journal.commit(&self.raw) {
+            Ok(Round::Idle) => Ok(()),
+            Ok(Round::Committed) => {
+                self.journal.waiters.wake_up_to(JournalPosition(self.journal.durable()));
+                if self.journal.live_bytes() > self.options.journal_bytes_max / 2 {
+                    self.want_checkpoint();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.go_offline(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn want_checkpoint(&self) {
+        *self.checkpoint_wanted.lock() = true;
+        self.checkpoint_signal.notify_all();
+    }
+
+    fn commit_until_stopped(self: &Arc<Self>) {
+        while self.journal.wait_for_work() {
+            if self.journal.live_bytes() >= self.options.journal_bytes_max {
+                // The journal is full and its checkpoint is late: appenders wait for it here.
+                if let Err(error) = checkpoint::run(self) {
+                    self.go_offline(&error);
+                    return;
+                }
+            }
+            if self.commit().is_err() {
+                return;
+            }
+        }
+    }
+
+    fn checkpoint_until_stopped(self: &Arc<Self>) {
+        loop {
+            {
+                let mut wanted = self.checkpoint_wanted.lock();
+                while !*wanted {
+                    self.checkpoint_signal.wait(&mut wanted);
+                }
+                *wanted = false;
+            }
+            if self.check("checkpoint", "").is_err() {
+                return;
+            }
+            if let Err(error) = checkpoint::run(self) {
+                tracing::error!(%error, "a checkpoint failed");
+                return;
+            }
+        }
+    }
+}

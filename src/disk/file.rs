@@ -1,0 +1,246 @@
+//! One open file: appends that the journal knows of, plain writes that it does not, and reads.
+//! The caller serialises the appends and truncations of one file.
+
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::facade::Shared;
+use super::journal::Change;
+use super::raw::{Opened, RawFile};
+use super::{DiskError, FlushMode, JournalPosition, OpenMode, path};
+
+/// An open file of a data directory; clones share it.
+#[derive(Clone)]
+pub struct DiskFile {
+    inner: Arc<FileInner>,
+}
+
+/// What is known of an open file.
+pub(super) struct FileInner {
+    shared: Arc<Shared>,
+    raw: RawFile,
+    key: u64,
+    name: Mutex<FileName>,
+    mode: OpenMode,
+    dirty: AtomicBool,
+    removed: AtomicBool,
+    /// The file is new, and the journal does not know of it yet. Told with the first append, so
+    /// that files which are never appended to (indexes) never enter the journal.
+    untold: AtomicBool,
+    last_entry: AtomicU64,
+}
+
+/// The path of a file, and the number that stands for it in the journal.
+#[derive(Clone)]
+pub(super) struct FileName {
+    pub(super) path: Arc<str>,
+    pub(super) id: u64,
+}
+
+impl FileInner {
+    pub(super) fn name(&self) -> FileName {
+        self.name.lock().clone()
+    }
+
+    pub(super) fn path(&self) -> Arc<str> {
+        Arc::clone(&self.name.lock().path)
+    }
+
+    pub(super) fn raw(&self) -> &RawFile {
+        &self.raw
+    }
+
+    pub(super) fn mark_clean(&self) {
+        self.dirty.store(false, Ordering::SeqCst);
+    }
+
+    pub(super) fn mark_removed(&self) {
+        self.removed.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::SeqCst)
+    }
+
+    /// The journal's last entry for this file; 0 if there is none.
+    pub(super) fn last_entry(&self) -> u64 {
+        self.last_entry.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn entry_queued(&self, sequence: u64) {
+        self.last_entry.store(sequence, Ordering::SeqCst);
+    }
+
+    /// Whether the journal has yet to be told that the file is new; says yes once.
+    pub(super) fn take_untold(&self) -> bool {
+        self.untold.swap(false, Ordering::SeqCst)
+    }
+
+    /// A new name gets a new number, since the journal knows the old number by the old name.
+    pub(super) fn renamed(&self, from: &str, to: &str, id: u64) {
+        let mut name = self.name.lock();
+        if let Some(path) = path::moved(&name.path, from, to) {
+            *name = FileName { path: path.into(), id };
+        }
+    }
+
+    fn mark_dirty(self: &Arc<Self>) {
+        if !self.dirty.swap(true, Ordering::SeqCst) {
+            self.shared.registry.file_is_dirty(Arc::clone(self));
+        }
+    }
+
+    /// Whether this handle may change the file now.
+    fn check_writable(&self, operation: &'static str) -> Result<(), DiskError> {
+        let path = self.path();
+        self.shared.check(operation, &path)?;
+        if self.is_removed() {
+            return Err(DiskError::Removed { operation, path: path.to_string() });
+        }
+        match self.mode {
+            OpenMode::ReadWrite | OpenMode::Create => Ok(()),
+            OpenMode::Read => {
+                let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+                Err(DiskError::from_io(operation, &path, source))
+            }
+        }
+    }
+}
+
+impl Drop for FileInner {
+    fn drop(&mut self) {
+        self.shared.registry.dropped(self.key);
+    }
+}
+
+impl DiskFile {
+    pub(super) fn open(shared: &Arc<Shared>, path: &str, mode: OpenMode) -> Result<DiskFile, DiskError> {
+        path::check(path)?;
+        shared.check("open", path)?;
+        let (raw, opened) =
+            shared.raw.open(path, mode).map_err(|error| shared.change_failed("open", path, error))?;
+        let id = shared.registry.next_id();
+        if opened == Opened::New {
+            shared.registry.directory_is_dirty(path::parent(path));
+        }
+        let inner = Arc::new(FileInner {
+            shared: Arc::clone(shared),
+            raw,
+            key: id,
+            name: Mutex::new(FileName { path: path.into(), id }),
+            mode,
+            dirty: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            untold: AtomicBool::new(opened == Opened::New),
+            last_entry: AtomicU64::new(0),
+        });
+        shared.registry.opened(id, &inner);
+        Ok(DiskFile { inner })
+    }
+
+    /// The path the file has now.
+    pub fn path(&self) -> Arc<str> {
+        self.inner.path()
+    }
+
+    /// Writes the parts one after the other at `position`, through the page cache, and under
+    /// `FlushMode::Ack` queues them for the journal. A full queue makes the caller wait.
+    ///
+    /// After an error the file may hold any part of the bytes: the caller forgets what it knew of
+    /// the file and recovers it.
+    pub fn append(&self, position: u64, parts: &[Bytes]) -> Result<JournalPosition, DiskError> {
+        self.inner.check_writable("append")?;
+        let mut slices: Vec<IoSlice<'_>> =
+            parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
+        if slices.is_empty() {
+            return Ok(JournalPosition::ZERO);
+        }
+        let written = self.inner.raw.write_parts(position, &mut slices);
+        self.inner.mark_dirty();
+        written.map_err(|error| self.inner.shared.write_failed("append", &self.inner.path(), error))?;
+        self.journal(Change::Append { position, parts: parts.to_vec() })
+    }
+
+    /// Writes at `position`, unknown to the journal: for indexes and other files that can be built
+    /// again. A file is either appended to or written in this way, never both.
+    pub fn write_at(&self, position: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.inner.check_writable("write")?;
+        let written = self.inner.raw.write_at(position, bytes);
+        self.inner.mark_dirty();
+        written.map_err(|error| self.inner.shared.write_failed("write", &self.inner.path(), error))
+    }
+
+    /// Reads until `buf` is full or the file ends; answers how many bytes it read.
+    pub fn read_at(&self, position: u64, buf: &mut [u8]) -> Result<usize, DiskError> {
+        let path = self.inner.path();
+        self.inner.shared.check("read", &path)?;
+        self.inner.raw.read_at(position, buf).map_err(|error| DiskError::from_io("read", &path, error))
+    }
+
+    /// Fills `buf`, or answers `DiskError::TooShort`.
+    pub fn read_exact_at(&self, position: u64, buf: &mut [u8]) -> Result<(), DiskError> {
+        let got = self.read_at(position, buf)?;
+        if got < buf.len() {
+            let path = self.inner.path().to_string();
+            return Err(DiskError::TooShort { path, position, wanted: buf.len(), got });
+        }
+        Ok(())
+    }
+
+    /// The file's length in bytes.
+    pub fn len(&self) -> Result<u64, DiskError> {
+        let path = self.inner.path();
+        self.inner.shared.check("stat", &path)?;
+        self.inner.raw.len().map_err(|error| DiskError::from_io("stat", &path, error))
+    }
+
+    /// Whether the file has no bytes.
+    pub fn is_empty(&self) -> Result<bool, DiskError> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// Cuts the file (or extends it with zeros) to `len` bytes. The journal hears of it if it knows
+    /// the file; durable once the answered position is, or after `sync`.
+    pub fn truncate(&self, len: u64) -> Result<JournalPosition, DiskError> {
+        self.inner.check_writable("truncate")?;
+        let truncated = self.inner.raw.truncate(len);
+        self.inner.mark_dirty();
+        truncated.map_err(|error| self.inner.shared.write_failed("truncate", &self.inner.path(), error))?;
+        if self.inner.last_entry() == 0 {
+            // No entry of this handle could bring the cut bytes back; and an index stays out of the
+            // journal.
+            return Ok(JournalPosition::ZERO);
+        }
+        self.journal(Change::Truncate { len })
+    }
+
+    /// Makes the file's bytes durable by themselves, without the journal.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        let path = self.inner.path();
+        self.inner.shared.check("fsync", &path)?;
+        self.inner.raw.sync_data().map_err(|error| self.inner.shared.sync_failed("fsync", &path, error))
+    }
+
+    /// The operating system's file, for `sendfile`; a simulated disk has none.
+    pub fn os_file(&self) -> Option<&std::fs::File> {
+        self.inner.raw.os_file()
+    }
+
+    fn journal(&self, change: Change) -> Result<JournalPosition, DiskError> {
+        match self.inner.shared.options.flush {
+            FlushMode::Os => Ok(JournalPosition::ZERO),
+            FlushMode::Ack => self.inner.shared.enqueue(&self.inner, change),
+        }
+    }
+}
+
+impl fmt::Debug for DiskFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DiskFile").field(&self.inner.path()).finish()
+    }
+}

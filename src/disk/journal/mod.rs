@@ -1,0 +1,201 @@
+//! The write-ahead journal of a data directory: a queue of changes, group-committed to numbered
+//! files with one `fdatasync` a group, and replayed as physical redo.
+//!
+//! Knows paths and bytes, not what they mean. Sequence numbers are `JournalPosition`s: they grow
+//! for the whole life of the data directory, without gaps.
+
+mod entry;
+pub(in crate::disk) mod replay;
+pub(in crate::disk) mod waiters;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use super::DiskError;
+use super::raw::RawFiles;
+use waiters::Waiters;
+use writer::Writer;
+
+pub(in crate::disk) use writer::WriterOptions;
+
+/// One change of a file that the journal must know of.
+pub(in crate::disk) enum Change {
+    /// The file is new.
+    Create,
+    /// Bytes at a position.
+    Append {
+        /// Where in the file.
+        position: u64,
+        /// The bytes, one part after the other.
+        parts: Vec<Bytes>,
+    },
+    /// The file's length.
+    Truncate {
+        /// The new length.
+        len: u64,
+    },
+}
+
+impl Change {
+    fn bytes(&self) -> usize {
+        match self {
+            Change::Create | Change::Truncate { .. } => 0,
+            Change::Append { parts, .. } => parts.iter().map(Bytes::len).sum(),
+        }
+    }
+}
+
+/// A change on its way to the journal.
+struct Queued {
+    sequence: u64,
+    path: Arc<str>,
+    change: Change,
+}
+
+#[derive(Default)]
+struct Queue {
+    entries: Vec<Queued>,
+    bytes: usize,
+    last_sequence: u64,
+    stopped: bool,
+}
+
+/// What a round of the committer found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::disk) enum Round {
+    /// Nothing was queued.
+    Idle,
+    /// A group is durable.
+    Committed,
+}
+
+/// The journal of one data directory.
+pub(in crate::disk) struct Journal {
+    pub(in crate::disk) waiters: Waiters,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    drained: Condvar,
+    durable: AtomicU64,
+    writer: Mutex<Writer>,
+    /// Entries before this one are in their files for good.
+    replay_from: AtomicU64,
+    queue_bytes_max: usize,
+}
+
+impl Journal {
+    /// A journal that goes on after `last_sequence`, in a new file; everything before is in place.
+    pub(in crate::disk) fn start(
+        raw: &RawFiles,
+        last_sequence: u64,
+        next_file: u64,
+        options: WriterOptions,
+    ) -> Result<Journal, DiskError> {
+        let writer = Writer::start(raw, last_sequence + 1, next_file, options)?;
+        Ok(Journal {
+            waiters: Waiters::default(),
+            queue: Mutex::new(Queue { last_sequence, ..Queue::default() }),
+            filled: Condvar::new(),
+            drained: Condvar::new(),
+            durable: AtomicU64::new(last_sequence),
+            writer: Mutex::new(writer),
+            replay_from: AtomicU64::new(last_sequence + 1),
+            queue_bytes_max: options.queue_bytes_max,
+        })
+    }
+
+    /// The last entry that is durable.
+    pub(in crate::disk) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// The first entry that a crash now would replay.
+    pub(in crate::disk) fn replay_from(&self) -> u64 {
+        self.replay_from.load(Ordering::Acquire)
+    }
+
+    /// The last entry that is queued or further.
+    pub(in crate::disk) fn last_sequence(&self) -> u64 {
+        self.queue.lock().last_sequence
+    }
+
+    /// Whether an appender must wait before it queues more.
+    pub(in crate::disk) fn is_full(&self) -> bool {
+        self.queue.lock().bytes > self.queue_bytes_max
+    }
+
+    /// Queues changes of one file, in order; answers the last one's sequence.
+    pub(in crate::disk) fn push(&self, path: &Arc<str>, changes: impl IntoIterator<Item = Change>) -> u64 {
+        let mut queue = self.queue.lock();
+        for change in changes {
+            queue.last_sequence += 1;
+            queue.bytes += change.bytes();
+            let sequence = queue.last_sequence;
+            queue.entries.push(Queued { sequence, path: Arc::clone(path), change });
+        }
+        self.filled.notify_one();
+        queue.last_sequence
+    }
+
+    /// Waits until the queue has room again.
+    pub(in crate::disk) fn wait_for_room(&self) {
+        let mut queue = self.queue.lock();
+        while queue.bytes > self.queue_bytes_max && !queue.stopped {
+            self.drained.wait(&mut queue);
+        }
+    }
+
+    /// Waits for work; false once the journal is stopped and nothing is left.
+    pub(in crate::disk) fn wait_for_work(&self) -> bool {
+        let mut queue = self.queue.lock();
+        while queue.entries.is_empty() && !queue.stopped {
+            self.filled.wait(&mut queue);
+        }
+        !queue.entries.is_empty()
+    }
+
+    /// Ends the waits of committer and appenders.
+    pub(in crate::disk) fn stop(&self) {
+        self.queue.lock().stopped = true;
+        self.filled.notify_all();
+        self.drained.notify_all();
+    }
+
+    /// Writes everything that is queued and syncs once.
+    pub(in crate::disk) fn commit(&self, raw: &RawFiles) -> Result<Round, DiskError> {
+        let mut writer = self.writer.lock();
+        let entries = {
+            let mut queue = self.queue.lock();
+            queue.bytes = 0;
+            std::mem::take(&mut queue.entries)
+        };
+        let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(Round::Idle) };
+        writer.write(raw, &entries)?;
+        self.durable.store(last, Ordering::Release);
+        drop(writer);
+        self.drained.notify_all();
+        Ok(Round::Committed)
+    }
+
+    /// How many bytes a crash now would replay at most.
+    pub(in crate::disk) fn live_bytes(&self) -> u64 {
+        self.writer.lock().live_bytes()
+    }
+
+    /// Everything up to `sequence` is in its file for good: it need not be replayed any more.
+    pub(in crate::disk) fn checkpointed(&self, raw: &RawFiles, sequence: u64) -> Result<(), DiskError> {
+        let replay_from = sequence + 1;
+        if replay_from <= self.replay_from() {
+            return Ok(());
+        }
+        replay::write_replay_from(raw, replay_from)?;
+        self.replay_from.store(replay_from, Ordering::Release);
+        self.writer.lock().retire_before(raw, replay_from)
+    }
+}
+
+#[cfg(test)]
+mod tests;

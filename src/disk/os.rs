@@ -1,0 +1,191 @@
+//! The operating system's files under one data directory, and the lock on it. Raw operations: no
+//! journal, no offline rule; those are above.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::path::LOCK_FILE;
+use super::raw::Opened;
+use super::{DirEntry, DiskError, EntryKind, OpenMode};
+
+/// One data directory.
+pub(super) struct OsFiles {
+    root: PathBuf,
+}
+
+/// The exclusive lock on a data directory, held as long as this lives.
+pub(super) struct DirectoryLock {
+    _file: File,
+}
+
+impl OsFiles {
+    /// Makes the directory if it is missing, and locks it.
+    pub(super) fn open_locked(root: &Path) -> Result<(OsFiles, DirectoryLock), DiskError> {
+        let shown = root.display().to_string();
+        let failed = |operation| {
+            let shown = shown.clone();
+            move |error| DiskError::from_io(operation, &shown, error)
+        };
+        fs::create_dir_all(root).map_err(failed("create data directory"))?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(root.join(LOCK_FILE))
+            .map_err(failed("open the lock file of"))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+                let mut pid = String::new();
+                let by = match Read::by_ref(&mut file).take(20).read_to_string(&mut pid) {
+                    Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
+                    Ok(_) | Err(_) => "another process".to_owned(),
+                };
+                return Err(DiskError::Locked { directory: shown, by });
+            }
+            Err(error) => return Err(failed("lock")(error.into())),
+        }
+        file.set_len(0).map_err(failed("write the lock file of"))?;
+        file.write_all(std::process::id().to_string().as_bytes())
+            .map_err(failed("write the lock file of"))?;
+        Ok((OsFiles { root: root.to_owned() }, DirectoryLock { _file: file }))
+    }
+
+    fn full(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
+    pub(super) fn open(&self, path: &str, mode: OpenMode) -> io::Result<(File, Opened)> {
+        let full = self.full(path);
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::ReadWrite => {
+                options.write(true);
+            }
+            OpenMode::Create => {
+                options.write(true);
+                let mut new = options.clone();
+                match new.create_new(true).open(&full) {
+                    Ok(file) => return Ok((file, Opened::New)),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        options.open(&full).map(|file| (file, Opened::Existing))
+    }
+
+    pub(super) fn create_dir(&self, path: &str) -> io::Result<Opened> {
+        let full = self.full(path);
+        match fs::create_dir(&full) {
+            Ok(()) => Ok(Opened::New),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && full.is_dir() => {
+                Ok(Opened::Existing)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn remove_dir_all(&self, path: &str) -> io::Result<()> {
+        fs::remove_dir_all(self.full(path))
+    }
+
+    pub(super) fn remove_file(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.full(path))
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.full(from), self.full(to))
+    }
+
+    pub(super) fn list(&self, path: &str) -> io::Result<Vec<DirEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.full(path))? {
+            let entry = entry?;
+            // A name that is not UTF-8 is nothing that we made.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let (kind, len) = if metadata.is_dir() {
+                (EntryKind::Directory, 0)
+            } else if metadata.is_file() {
+                (EntryKind::File, metadata.len())
+            } else {
+                (EntryKind::Other, metadata.len())
+            };
+            entries.push(DirEntry { name, kind, len });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    pub(super) fn exists(&self, path: &str) -> io::Result<bool> {
+        self.full(path).try_exists()
+    }
+
+    pub(super) fn sync_dir(&self, path: &str) -> io::Result<()> {
+        File::open(self.full(path))?.sync_all()
+    }
+}
+
+/// How many parts one system call takes; POSIX promises 16, Linux and macOS take 1024.
+#[cfg(not(target_vendor = "apple"))]
+const PARTS_PER_CALL_MAX: usize = 1024;
+
+#[cfg(not(target_vendor = "apple"))]
+pub(super) fn write_parts(file: &File, position: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    if let [part] = parts {
+        return file.write_all_at(part, position);
+    }
+    let mut position = position;
+    let mut rest = parts;
+    // Empty parts in front would make a call of zero bytes look like a full disk.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let count = rest.len().min(PARTS_PER_CALL_MAX);
+        let (now, _) = rest.split_at(count);
+        match rustix::io::pwritev(file, now, position) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+            Ok(written) => {
+                position += written as u64;
+                IoSlice::advance_slices(&mut rest, written);
+            }
+            Err(error) if error == rustix::io::Errno::INTR => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(target_vendor = "apple")]
+pub(super) fn write_parts(file: &File, position: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    let mut position = position;
+    for part in parts {
+        file.write_all_at(part, position)?;
+        position += part.len() as u64;
+    }
+    Ok(())
+}
+
+pub(super) fn read_at(file: &File, position: u64, buf: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, position + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
