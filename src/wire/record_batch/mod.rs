@@ -38,4 +38,6 @@ const ATTRIBUTES_AT: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
 
 #[cfg(test)]
+pub(in crate::wire) mod fixtures;
+#[cfg(test)]
 mod tests;

@@ -54,12 +54,12 @@ pub(super) fn compress(plain: &[u8]) -> Vec<u8> {
 
 fn append_block(out: &mut Vec<u8>, block: &[u8], bytes_max: usize) -> io::Result<Option<()>> {
     let claimed = snap::raw::decompress_len(block).map_err(io::Error::other)?;
-    if claimed > bytes_max.saturating_sub(out.len()) {
-        return Ok(None);
-    }
     // The claim decides what is allocated, so it must be one that the block can keep.
     if claimed > block.len().saturating_mul(EXPANSION_MAX) {
         return Err(invalid("a Snappy block claims more bytes than it can hold"));
+    }
+    if claimed > bytes_max.saturating_sub(out.len()) {
+        return Ok(None);
     }
     let start = out.len();
     out.resize(start + claimed, 0);
