@@ -55,13 +55,17 @@ impl<E: IndexEntry> Index<E> {
         Some(Index { disk: disk.clone(), path, store: Store::File { count: count / E::BYTES } })
     }
 
-    /// Reads the file so that entries can be added.
-    pub(super) fn load(&mut self) -> Result<(), LogError> {
+    /// Reads the file so that entries can be added; refuses one whose entries do not grow.
+    pub(super) fn load(&mut self, grows: impl Fn(&E, &E) -> bool) -> Result<(), LogError> {
         let count = match &self.store {
             Store::Memory { .. } => return Ok(()),
             Store::File { count } => *count,
         };
         let entries = if count == 0 { Vec::new() } else { self.read(&self.open()?, 0, count)? };
+        if !entries.is_sorted_by(grows) {
+            let detail = "its entries are out of order".to_owned();
+            return Err(LogError::Corrupt { path: self.path.clone(), detail });
+        }
         self.store = Store::Memory { entries, written: count, stale: Stale::No };
         Ok(())
     }

@@ -167,9 +167,9 @@ impl Found {
         (segment.offsets, segment.times, segment.aborted) = (offsets, times, aborted);
         segment.next_offset = next_base.unwrap_or(self.base_offset);
         if next_base.is_none() {
-            segment.offsets.load()?;
-            segment.times.load()?;
-            segment.aborted.load()?;
+            segment.offsets.load(|a, b| a.relative_offset < b.relative_offset && a.position < b.position)?;
+            segment.times.load(|a, b| a.timestamp < b.timestamp && a.relative_offset <= b.relative_offset)?;
+            segment.aborted.load(|a, b| a.last_offset < b.last_offset)?;
         }
         let last = segment.offsets.last()?;
         if last.is_some_and(|entry| entry.position as u64 >= segment.size) {
