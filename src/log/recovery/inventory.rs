@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::LogError;
 use super::super::index_file::Index;
 use super::super::retention::{self, DELETED};
 use super::super::segment::{
     FileState, LOG, OFFSET_INDEX, SNAPSHOT, Segment, TIME_INDEX, TRANSACTION_INDEX, path_of,
 };
+use super::super::{Log, LogError};
 use super::{OpenLog, RecoveryReport};
 use crate::disk::EntryKind;
 use crate::ids::Offset;
@@ -118,23 +118,20 @@ impl Inventory {
         Ok(())
     }
 
-    /// Keeps the snapshots at segments' bases and the newest, none beyond the log's end. Answers
-    /// the one that is kept only as the newest.
-    pub(super) fn drop_snapshots(
-        &mut self,
-        open: &OpenLog,
-        segments: &[Segment],
-        log_end_offset: Offset,
-    ) -> Result<Option<Offset>, LogError> {
-        let bases: BTreeSet<Offset> = segments.iter().map(|segment| segment.base_offset).collect();
-        let newest = self.snapshots.range(..=log_end_offset).next_back().copied();
-        for offset in self.snapshots.clone() {
-            let kept = offset <= log_end_offset && (bases.contains(&offset) || Some(offset) == newest);
-            if !kept {
-                self.remove_snapshot(open, offset)?;
-            }
+    /// The newest snapshot that does not lie beyond the log's end.
+    pub(super) fn newest_snapshot(&self, log_end_offset: Offset) -> Option<Offset> {
+        self.snapshots.range(..=log_end_offset).next_back().copied()
+    }
+
+    /// Keeps the snapshots at segments' bases and the newest, none beyond the log's end.
+    pub(super) fn drop_snapshots(&self, log: &Log, newest: Option<Offset>) -> Result<(), LogError> {
+        let bases: BTreeSet<Offset> = log.segments.iter().map(|segment| segment.base_offset).collect();
+        let end = log.log_end_offset();
+        let kept = |offset: &Offset| *offset <= end && (bases.contains(offset) || Some(*offset) == newest);
+        for offset in self.snapshots.iter().filter(|offset| !kept(offset)) {
+            log.disk.remove_file(&path_of(&log.directory, *offset, SNAPSHOT))?;
         }
-        Ok(newest.filter(|newest| !bases.contains(newest)))
+        Ok(())
     }
 }
 

@@ -217,22 +217,24 @@ fn rot_above_the_recovery_point_cuts_the_log_there_with_all_later_segments() {
 
 #[test]
 fn rot_below_the_recovery_point_is_reported_and_nothing_is_cut() {
-    let mut fixture = filled();
+    let mut fixture = Fixture::new(LogConfig::default());
+    fixture.append(plain(2));
+    fixture.append(plain(2));
     let recovery_point = fixture.log.flush().unwrap();
     fixture.append(plain(1));
-    let end = fixture.log.log_end_offset();
-    let active = fixture.log.segment_index(recovery_point.previous().unwrap());
-    let path = fixture.log.segments[active].path().to_owned();
-    let before = fixture.disk.disk.read(&path).unwrap();
+    let path = fixture.log.active().path().to_owned();
     assert!(fixture.disk.sim.flip_bit(&path, 70));
-    match unclean(&fixture.disk, end) {
-        Ok(_) => panic!("recovery did not look below the recovery point of an unfinished segment"),
-        Err(LogError::Damaged { path: at, position, recovery_point, .. }) => {
-            assert_eq!((at, position, recovery_point), (path.clone(), 0, end));
+    let before = fixture.disk.disk.read(&path).unwrap();
+    match unclean(&fixture.disk, recovery_point) {
+        Ok(_) => panic!("the damage was overlooked"),
+        Err(LogError::Damaged {
+            path: at, position: 0, offset: Offset::ZERO, recovery_point: up_to, ..
+        }) => {
+            assert_eq!((at, up_to), (path.clone(), recovery_point));
         }
         Err(other) => panic!("{other}"),
     }
-    assert_eq!(fixture.disk.disk.read(&path).unwrap().len(), before.len());
+    assert_eq!(fixture.disk.disk.read(&path).unwrap(), before);
 }
 
 #[test]
@@ -252,7 +254,7 @@ fn a_log_that_ends_below_its_recovery_point_is_damaged() {
 fn an_interrupted_deletion_is_finished() {
     let mut fixture = filled();
     let end = fixture.log.log_end_offset();
-    let deleted = fixture.log.delete_records_before(offset(15), NOW).unwrap();
+    let deleted = fixture.log.delete_records_before(offset(18), NOW).unwrap();
     let gone = deleted.len();
     assert!(gone > 1);
     let recorded =
@@ -262,7 +264,7 @@ fn an_interrupted_deletion_is_finished() {
     disk.rename(&first, &format!("{first}.deleted")).unwrap();
     let (log, report) = Log::open(reopen(&fixture.disk, recorded, LastShutdown::Unclean)).unwrap();
     assert_eq!(report.deletions_finished, gone);
-    assert_eq!((log.log_start_offset(), log.log_end_offset()), (offset(15), end));
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (offset(18), end));
     let names: Vec<String> = disk.list(DIRECTORY).unwrap().into_iter().map(|entry| entry.name).collect();
     assert!(!names.iter().any(|name| name.ends_with(".deleted")), "{names:?}");
     assert!(!names.iter().any(|name| name.starts_with("00000000000000000000.")), "{names:?}");
@@ -502,6 +504,8 @@ proptest! {
             let (log, _) = Log::open(reopen(&disk, machine.recorded, LastShutdown::Unclean)).unwrap();
             prop_assert!(log.log_end_offset() >= machine.durable_end);
             prop_assert_eq!(log.log_start_offset(), live.log_start_offset());
+            let known = live.leader_epochs.entries().iter().filter(|(_, start)| *start <= log.log_end_offset());
+            prop_assert!(known.eq(log.leader_epochs.entries()));
             let bytes = content(live);
             prop_assert!(bytes.starts_with(&content(&log)));
             prop_assert_eq!(Some(&settled(&log.producers)), states.get(&log.log_end_offset()));
