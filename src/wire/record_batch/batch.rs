@@ -166,6 +166,10 @@ fn fixed_part(bytes: &[u8]) -> Result<&[u8; HEADER_BYTES], BatchError> {
 
 /// How many bytes the first batch takes, all of which are there.
 fn first_batch_bytes(bytes: &[u8]) -> Result<usize, BatchError> {
+    // The formats before v2 have their magic at the same place, but may be shorter than a header.
+    if let Some(&magic @ (0 | 1)) = bytes.get(MAGIC_AT) {
+        return Err(BatchError::Magic(magic as i8));
+    }
     let needed = header::batch_bytes(fixed_part(bytes)?)?;
     if needed > bytes.len() {
         return Err(BatchError::Truncated { needed, got: bytes.len() });

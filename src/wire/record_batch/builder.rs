@@ -145,7 +145,7 @@ impl BatchBuilder {
         let mut bytes = match options.compression {
             Compression::None => self.buffer,
             Compression::Gzip | Compression::Snappy | Compression::Lz4 | Compression::Zstd => {
-                let records = self.buffer.get(HEADER_BYTES..).unwrap_or_default().to_vec();
+                let records = self.buffer.get(HEADER_BYTES..).unwrap_or_default();
                 let mut bytes = vec![0; HEADER_BYTES];
                 bytes.extend_from_slice(&options.compression.compress(records));
                 bytes

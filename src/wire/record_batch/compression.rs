@@ -106,26 +106,26 @@ impl Compression {
     }
 
     /// Compresses `plain` as Kafka's Java client would by default.
-    pub fn compress(self, plain: Vec<u8>) -> Vec<u8> {
+    pub fn compress(self, plain: &[u8]) -> Vec<u8> {
         const INFALLIBLE: &str = "compressing from memory to memory does not fail";
         match self {
-            Compression::None => plain,
+            Compression::None => plain.to_vec(),
             Compression::Gzip => {
                 let level = flate2::Compression::new(GZIP_LEVEL);
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
-                encoder.write_all(&plain).expect(INFALLIBLE);
+                encoder.write_all(plain).expect(INFALLIBLE);
                 encoder.finish().expect(INFALLIBLE)
             }
-            Compression::Snappy => snappy::compress(&plain),
+            Compression::Snappy => snappy::compress(plain),
             Compression::Lz4 => {
                 let frame = lz4_flex::frame::FrameInfo::new()
                     .block_size(lz4_flex::frame::BlockSize::Max64KB)
                     .block_mode(lz4_flex::frame::BlockMode::Independent);
                 let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, Vec::new());
-                encoder.write_all(&plain).expect(INFALLIBLE);
+                encoder.write_all(plain).expect(INFALLIBLE);
                 encoder.finish().expect(INFALLIBLE)
             }
-            Compression::Zstd => zstd::bulk::compress(&plain, ZSTD_LEVEL).expect(INFALLIBLE),
+            Compression::Zstd => zstd::bulk::compress(plain, ZSTD_LEVEL).expect(INFALLIBLE),
         }
     }
 }

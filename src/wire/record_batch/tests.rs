@@ -208,6 +208,18 @@ fn headers_that_no_batch_has_are_refused() {
 }
 
 #[test]
+fn old_message_formats_are_named_even_when_shorter_than_a_header() {
+    for magic in [0, 1] {
+        let mut message = vec![0; 40];
+        message[11] = 28;
+        message[MAGIC_AT] = magic;
+        let error = RecordBatch::check(Bytes::from(message)).unwrap_err();
+        assert_eq!(error, BatchError::Magic(magic as i8));
+        assert_eq!(error.error_code().code(), 87);
+    }
+}
+
+#[test]
 fn errors_are_answered_with_the_codes_that_clients_understand() {
     let code = |error: BatchError| error.error_code().code();
     assert_eq!(code(BatchError::Crc { stored: 0, computed: 1 }), 2);
