@@ -7,6 +7,7 @@
 mod inventory;
 mod replay;
 
+pub(super) use inventory::parent_of;
 use inventory::{Found, Inventory};
 use replay::Replay;
 

@@ -3,6 +3,7 @@
 //! recovery point past it.
 
 use super::producer_snapshot;
+use super::recovery::parent_of;
 use super::segment::{SNAPSHOT, Segment, path_of};
 use super::{Flushed, Log, LogError};
 use crate::clock::Timestamp;
@@ -69,8 +70,7 @@ impl Log {
         }
         self.disk.sync_dir(&self.directory)?;
         if self.flushed == Flushed::NotYet {
-            let parent = self.directory.rsplit_once('/').map_or("", |(parent, _)| parent);
-            self.disk.sync_dir(parent)?;
+            self.disk.sync_dir(parent_of(&self.directory))?;
             self.flushed = Flushed::Before;
         }
         let newest = self.snapshot_at_flush.replace(end);

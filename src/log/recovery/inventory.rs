@@ -32,7 +32,11 @@ const INDEXES: [&str; 3] = [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX];
 
 impl Inventory {
     pub(super) fn take(open: &OpenLog, report: &mut RecoveryReport) -> Result<Inventory, LogError> {
-        open.disk.create_dir_all(&open.directory)?;
+        if !open.disk.exists(&open.directory)? {
+            open.disk.create_dir_all(&open.directory)?;
+            // What is promised to be durable in here needs a directory that is.
+            open.disk.sync_dir(parent_of(&open.directory))?;
+        }
         let (logs, indexes, snapshots) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let mut inventory = Inventory { logs, indexes, snapshots };
         for entry in open.disk.list(&open.directory)? {
@@ -200,6 +204,11 @@ impl Found {
         let state = FileState { size: self.size, now: open.now };
         Segment::unindexed(&open.disk, &open.directory, self.base_offset, state)
     }
+}
+
+/// The directory in which a log's directory lies.
+pub(in super::super) fn parent_of(directory: &str) -> &str {
+    directory.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 /// The offset and the suffix of a file of twenty digits.

@@ -511,4 +511,30 @@ proptest! {
             prop_assert_eq!(Some(&settled(&log.producers)), states.get(&log.log_end_offset()));
         }
     }
+
+    /// Whatever a segment holds, opening answers, and what is left can be read to its end.
+    #[test]
+    fn a_segment_of_hostile_bytes_is_cut_or_refused(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        tail in prop::collection::vec(any::<u8>(), 0..200),
+        recovery_point in 0..30i64,
+        clean in any::<bool>(),
+    ) {
+        let fixture = filled();
+        let mut bytes = content(&fixture.log);
+        for (at, byte) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.extend_from_slice(&tail);
+        let disk = TestDisk::new();
+        disk.disk.create_dir_all(DIRECTORY).unwrap();
+        disk.disk.write_atomically(&path_of(DIRECTORY, Offset::ZERO, "log"), &bytes).unwrap();
+        let recorded = Recorded { recovery_point: offset(recovery_point), log_start_offset: None };
+        let shutdown = if clean { LastShutdown::Clean } else { LastShutdown::Unclean };
+        if let Ok((log, _)) = Log::open(reopen(&disk, recorded, shutdown)) {
+            prop_assert!(bytes.starts_with(&content(&log)));
+            prop_assert!(log.log_end_offset() >= offset(recovery_point));
+        }
+    }
 }
