@@ -222,7 +222,7 @@ impl Log {
         batch: &RecordBatch,
         place: Place,
     ) -> Result<(BatchHeader, JournalPosition), LogError> {
-        let mut header = batch.header().clone();
+        let mut header = *batch.header();
         header.base_offset = place.base_offset;
         header.leader_epoch = Some(place.leader_epoch);
         self.assign_epoch(place.leader_epoch, place.base_offset)?;

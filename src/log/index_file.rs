@@ -2,6 +2,8 @@
 //! its file for the others. The file is written when the log flushes or rolls; until then a crash
 //! loses nothing, since recovery builds the index again from the segment.
 
+use std::sync::OnceLock;
+
 use super::LogError;
 use crate::disk::{Disk, DiskFile, OpenMode};
 
@@ -20,6 +22,14 @@ pub(super) struct Index<E> {
     disk: Disk,
     path: String,
     store: Store<E>,
+    /// Of a closed index that was searched.
+    searched: OnceLock<Searched<E>>,
+}
+
+/// What makes a search of a closed index one read: the open file, and the first entry of each page.
+struct Searched<E> {
+    file: DiskFile,
+    page_starts: Vec<E>,
 }
 
 enum Store<E> {
@@ -36,14 +46,14 @@ enum Stale {
     No,
 }
 
-/// How many entries a search narrows down to before it reads them in one go.
+/// How many entries a search reads in one go.
 const PAGE_ENTRIES: usize = 128;
 
 impl<E: IndexEntry> Index<E> {
     /// An empty index whose file, if there is one, is worthless.
     pub(super) fn rebuilt(disk: &Disk, path: String) -> Index<E> {
         let store = Store::Memory { entries: Vec::new(), written: 0, stale: Stale::Yes };
-        Index { disk: disk.clone(), path, store }
+        Index { disk: disk.clone(), path, store, searched: OnceLock::new() }
     }
 
     /// The index in a file of `len` bytes; `None` if no whole entries fill it.
@@ -52,16 +62,21 @@ impl<E: IndexEntry> Index<E> {
         if count % E::BYTES != 0 {
             return None;
         }
-        Some(Index { disk: disk.clone(), path, store: Store::File { count: count / E::BYTES } })
+        let store = Store::File { count: count / E::BYTES };
+        Some(Index { disk: disk.clone(), path, store, searched: OnceLock::new() })
     }
 
-    /// Reads the file so that entries can be added.
-    pub(super) fn load(&mut self) -> Result<(), LogError> {
+    /// Reads the file so that entries can be added; refuses one whose entries do not grow.
+    pub(super) fn load(&mut self, grows: impl Fn(&E, &E) -> bool) -> Result<(), LogError> {
         let count = match &self.store {
             Store::Memory { .. } => return Ok(()),
             Store::File { count } => *count,
         };
         let entries = if count == 0 { Vec::new() } else { self.read(&self.open()?, 0, count)? };
+        if !entries.is_sorted_by(grows) {
+            let detail = "its entries are out of order".to_owned();
+            return Err(LogError::Corrupt { path: self.path.clone(), detail });
+        }
         self.store = Store::Memory { entries, written: count, stale: Stale::No };
         Ok(())
     }
@@ -108,9 +123,9 @@ impl<E: IndexEntry> Index<E> {
             }
             Store::File { count: 0 } => Ok(None),
             Store::File { count } => {
-                let file = self.open()?;
-                let from = self.page_where(&file, *count, &holds)?;
-                let page = self.read(&file, from, PAGE_ENTRIES.min(count - from))?;
+                let searched = self.searched(*count)?;
+                let from = searched.page_where(&holds);
+                let page = self.read(&searched.file, from, PAGE_ENTRIES.min(count - from))?;
                 let after = page.partition_point(|entry| holds(entry));
                 Ok(after.checked_sub(1).and_then(|index| page.get(index)).copied())
             }
@@ -131,10 +146,10 @@ impl<E: IndexEntry> Index<E> {
             }
             Store::File { count: 0 } => Ok(Visit::More),
             Store::File { count } => {
-                let file = self.open()?;
-                let mut from = self.page_where(&file, *count, &before)?;
+                let searched = self.searched(*count)?;
+                let mut from = searched.page_where(&before);
                 while from < *count {
-                    let page = self.read(&file, from, PAGE_ENTRIES.min(count - from))?;
+                    let page = self.read(&searched.file, from, PAGE_ENTRIES.min(count - from))?;
                     from += page.len();
                     if visit_all(&page, &before, &mut visit) == Visit::Done {
                         return Ok(Visit::Done);
@@ -179,23 +194,14 @@ impl<E: IndexEntry> Index<E> {
         Ok(self.disk.open_file(&self.path, OpenMode::Read)?)
     }
 
-    /// The first entry of the page that holds the boundary of `holds`.
-    fn page_where(
-        &self,
-        file: &DiskFile,
-        count: usize,
-        holds: &impl Fn(&E) -> bool,
-    ) -> Result<usize, LogError> {
-        let (mut low, mut high) = (0, count);
-        while high - low > PAGE_ENTRIES {
-            let middle = low + (high - low) / 2;
-            if self.read(file, middle, 1)?.first().is_some_and(holds) {
-                low = middle;
-            } else {
-                high = middle;
-            }
+    fn searched(&self, count: usize) -> Result<&Searched<E>, LogError> {
+        if let Some(searched) = self.searched.get() {
+            return Ok(searched);
         }
-        Ok(low)
+        let file = self.open()?;
+        let entries = self.read(&file, 0, count)?;
+        let page_starts = entries.into_iter().step_by(PAGE_ENTRIES).collect();
+        Ok(self.searched.get_or_init(|| Searched { file, page_starts }))
     }
 
     fn read(&self, file: &DiskFile, from: usize, count: usize) -> Result<Vec<E>, LogError> {
@@ -206,6 +212,14 @@ impl<E: IndexEntry> Index<E> {
             path: self.path.clone(),
             detail: "it holds an impossible entry".to_owned(),
         })
+    }
+}
+
+impl<E> Searched<E> {
+    /// The number of the first entry of the page in which `holds` ends to hold.
+    fn page_where(&self, holds: &impl Fn(&E) -> bool) -> usize {
+        let after = self.page_starts.partition_point(|entry| holds(entry));
+        after.saturating_sub(1) * PAGE_ENTRIES
     }
 }
 

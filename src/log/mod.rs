@@ -59,7 +59,16 @@ pub struct Log {
     last_append: JournalPosition,
     /// Where the last flush took a snapshot of the producers.
     snapshot_at_flush: Option<Offset>,
+    flushed: Flushed,
     failed: Option<Arc<str>>,
+}
+
+/// Whether this log was flushed since it was opened: the first flush also makes sure that the
+/// directory's own name is durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Flushed {
+    NotYet,
+    Before,
 }
 
 /// A transaction that has data in this log and no end marker yet.

@@ -22,6 +22,7 @@ impl IndexEntry for OffsetEntry {
         let (relative_offset, rest) = bytes.split_first_chunk()?;
         let relative_offset = i32::from_be_bytes(*relative_offset);
         let position = i32::from_be_bytes(*rest.first_chunk()?);
-        (relative_offset >= 0 && position >= 0).then_some(OffsetEntry { relative_offset, position })
+        // A segment's first batch has no entry; zeros that a crash left do not pass.
+        (relative_offset >= 0 && position > 0).then_some(OffsetEntry { relative_offset, position })
     }
 }

@@ -115,7 +115,7 @@ impl ReadCache {
     }
 
     /// The batches from the one that holds `offset` on, if it is among the last ones.
-    fn from_tail(&self, offset: Offset) -> Option<impl Iterator<Item = &Placed>> {
+    fn tail_at(&self, offset: Offset) -> Option<impl Iterator<Item = &Placed>> {
         let first = self.tail.front()?;
         if offset < first.base_offset {
             return None;
@@ -226,7 +226,7 @@ impl Log {
 
     fn read_segment(&self, segment: &Segment, bounds: Bounds) -> Result<InSegment, LogError> {
         let active = segment.base_offset == self.active().base_offset;
-        if active && let Some(batches) = self.read_cache.from_tail(bounds.offset) {
+        if active && let Some(batches) = self.read_cache.tail_at(bounds.offset) {
             return Ok(run_of(batches.copied(), bounds));
         }
         let known = self.read_cache.stop_at(segment.base_offset, bounds.offset);

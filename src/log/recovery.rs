@@ -7,6 +7,7 @@
 mod inventory;
 mod replay;
 
+pub(super) use inventory::parent_of;
 use inventory::{Found, Inventory};
 use replay::Replay;
 
@@ -15,7 +16,9 @@ use super::producer_state::ProducerStates;
 use super::reader::ReadCache;
 use super::scan::{BatchScan, Found as FoundBatch};
 use super::segment::{SNAPSHOT, Segment, path_of};
-use super::{LEADER_EPOCH_CHECKPOINT, Log, LogConfig, LogError, checkpoint_files, producer_snapshot};
+use super::{
+    Flushed, LEADER_EPOCH_CHECKPOINT, Log, LogConfig, LogError, checkpoint_files, producer_snapshot,
+};
 use crate::clock::Timestamp;
 use crate::disk::{Disk, JournalPosition};
 use crate::ids::Offset;
@@ -334,7 +337,7 @@ impl Recovery {
         let active = segments.last_mut().expect("one was made if there was none");
         active.first_timestamp = active.headers(0)?.next()?.map(|batch| batch.header.max_timestamp);
         let log_end_offset = active.next_offset;
-        let snapshot_at_flush = self.inventory.drop_snapshots(&self.open, &segments, log_end_offset)?;
+        let newest = self.inventory.newest_snapshot(log_end_offset);
         let Replay { mut producers, mut epochs, epochs_changed, .. } = self.replay;
         producers.expire(self.open.now, self.open.config.producer_id_expiration_ms);
         let ends = [epochs.truncate_to_end(log_end_offset), epochs.truncate_to_start(log_start_offset)];
@@ -351,7 +354,8 @@ impl Recovery {
             producers,
             read_cache: ReadCache::default(),
             last_append: JournalPosition::ZERO,
-            snapshot_at_flush,
+            snapshot_at_flush: newest,
+            flushed: Flushed::NotYet,
             failed: None,
         };
         if epochs_changed == Changed::Yes || ends.contains(&Changed::Yes) {
@@ -361,10 +365,13 @@ impl Recovery {
             // What was found in the page cache counts as durable from now on, for readers and for
             // duplicates of it, so it must be.
             Scan::Yes => {
+                log.snapshot_at_flush = None;
                 log.flush()?;
             }
             Scan::No => {}
         }
+        // Only now: until the flush an older snapshot may have been the only good one.
+        self.inventory.drop_snapshots(&log, log.snapshot_at_flush)?;
         Ok((log, self.report))
     }
 }

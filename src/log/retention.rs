@@ -137,6 +137,10 @@ impl Log {
 
     /// Forgets the first `count` segments; if that is all of them, a new one begins first.
     fn let_go(&mut self, count: usize, now: Timestamp) -> Result<DeletedSegments, LogError> {
+        if count > 0 {
+            // What these segments tell of producers must be durable elsewhere before they go.
+            self.try_flush()?;
+        }
         if count == self.segments.len() {
             self.roll_to(self.log_end_offset(), now)?;
         }

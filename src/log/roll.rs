@@ -3,8 +3,9 @@
 //! recovery point past it.
 
 use super::producer_snapshot;
+use super::recovery::parent_of;
 use super::segment::{SNAPSHOT, Segment, path_of};
-use super::{Log, LogError};
+use super::{Flushed, Log, LogError};
 use crate::clock::Timestamp;
 use crate::disk::OpenMode;
 use crate::ids::Offset;
@@ -51,19 +52,27 @@ impl Log {
         self.flush()
     }
 
-    fn try_flush(&mut self) -> Result<Offset, LogError> {
+    pub(super) fn try_flush(&mut self) -> Result<Offset, LogError> {
+        // First the journal: its replay makes a file what the journal knows of it, and would undo
+        // what was synced ahead of it.
+        self.disk.wait_durable_blocking(self.last_append)?;
         let from = self.segment_index(self.recovery_point);
         let end = self.log_end_offset();
-        if self.active().size > 0 {
-            self.write_snapshot()?;
+        if self.recovery_point == end && self.snapshot_at_flush == Some(end) {
+            return Ok(end);
         }
+        let snapshot = producer_snapshot::encode(&self.producers);
+        self.disk.write_atomically(&path_of(&self.directory, end, SNAPSHOT), &snapshot)?;
         self.active_mut().write_indexes()?;
         for segment in self.segments.get(from..).unwrap_or_default() {
             segment.sync()?;
             self.sync_snapshot(segment.base_offset)?;
         }
-        self.sync_snapshot(end)?;
         self.disk.sync_dir(&self.directory)?;
+        if self.flushed == Flushed::NotYet {
+            self.disk.sync_dir(parent_of(&self.directory))?;
+            self.flushed = Flushed::Before;
+        }
         let newest = self.snapshot_at_flush.replace(end);
         if let Some(old) = newest.filter(|old| *old != end) {
             self.remove_loose_snapshot(old)?;
@@ -72,9 +81,12 @@ impl Log {
         Ok(end)
     }
 
-    /// Writes the producers' state at the log's end. Not synced, and not by a rename: one that a
+    /// Writes the producers' state at the log's end, unless a flush did. Not synced, and not by a rename: one that a
     /// crash leaves half written fails its checksum, and an older one is taken.
     fn write_snapshot(&self) -> Result<(), LogError> {
+        if self.snapshot_at_flush == Some(self.log_end_offset()) {
+            return Ok(());
+        }
         let path = path_of(&self.directory, self.log_end_offset(), SNAPSHOT);
         let bytes = producer_snapshot::encode(&self.producers);
         let file = self.disk.open_file(&path, OpenMode::Create)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::disk::DiskOptions;
+use crate::disk::{DiskOptions, SimDisk};
 use crate::error_code::ErrorCode;
 use crate::ids::{CoordinatorEpoch, ProducerIdent};
 use crate::wire::control_record::{EndTransaction, EndTransactionMarker, TransactionVersion};
@@ -17,17 +17,20 @@ use crate::wire::record_batch::{
 pub(super) const NOW: Timestamp = Timestamp::from_ms(1_000_000);
 pub(super) const DIRECTORY: &str = "topic-0";
 
-/// A disk in a directory of its own.
+/// A disk in memory.
 pub(super) struct TestDisk {
     pub(super) disk: Disk,
-    _directory: tempfile::TempDir,
+    pub(super) sim: SimDisk,
 }
 
 impl TestDisk {
     pub(super) fn new() -> TestDisk {
-        let directory = tempfile::tempdir().unwrap();
-        let (disk, _) = Disk::open(directory.path(), DiskOptions::default()).unwrap();
-        TestDisk { disk, _directory: directory }
+        TestDisk::over(SimDisk::new())
+    }
+
+    /// Opens a disk again, with its journal replayed.
+    pub(super) fn over(sim: SimDisk) -> TestDisk {
+        TestDisk { disk: Disk::open_simulated(sim.clone(), DiskOptions::default()).unwrap().0, sim }
     }
 }
 

@@ -37,11 +37,13 @@ impl IndexEntry for AbortedEntry {
             return None;
         }
         let mut numbers = rest.as_chunks::<8>().0.iter().map(|number| i64::from_be_bytes(*number));
-        Some(AbortedEntry {
+        let entry = AbortedEntry {
             producer_id: ProducerId::from_wire(numbers.next()?)?,
             first_offset: Offset::from_wire(numbers.next()?)?,
             last_offset: Offset::from_wire(numbers.next()?)?,
             last_stable_offset: Offset::from_wire(numbers.next()?)?,
-        })
+        };
+        // A marker follows what it ends; zeros that a crash left do not pass.
+        (entry.first_offset < entry.last_offset).then_some(entry)
     }
 }

@@ -52,7 +52,7 @@ fn batch(sent: Sent) -> RecordBatch {
 }
 
 fn header_at(sent: Sent, base_offset: i64) -> BatchHeader {
-    batch(sent).stamped(offset(base_offset), LeaderEpoch::ZERO).header().clone()
+    *batch(sent).stamped(offset(base_offset), LeaderEpoch::ZERO).header()
 }
 
 fn marker(epoch: i16, result: EndTransaction, coordinator_epoch: i32) -> EndTransactionMarker {

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::LogError;
 use super::super::index_file::Index;
 use super::super::retention::{self, DELETED};
 use super::super::segment::{
     FileState, LOG, OFFSET_INDEX, SNAPSHOT, Segment, TIME_INDEX, TRANSACTION_INDEX, path_of,
 };
+use super::super::{Log, LogError};
 use super::{OpenLog, RecoveryReport};
 use crate::disk::EntryKind;
 use crate::ids::Offset;
@@ -32,7 +32,11 @@ const INDEXES: [&str; 3] = [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX];
 
 impl Inventory {
     pub(super) fn take(open: &OpenLog, report: &mut RecoveryReport) -> Result<Inventory, LogError> {
-        open.disk.create_dir_all(&open.directory)?;
+        if !open.disk.exists(&open.directory)? {
+            open.disk.create_dir_all(&open.directory)?;
+            // What is promised to be durable in here needs a directory that is.
+            open.disk.sync_dir(parent_of(&open.directory))?;
+        }
         let (logs, indexes, snapshots) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let mut inventory = Inventory { logs, indexes, snapshots };
         for entry in open.disk.list(&open.directory)? {
@@ -118,23 +122,20 @@ impl Inventory {
         Ok(())
     }
 
-    /// Keeps the snapshots at segments' bases and the newest, none beyond the log's end. Answers
-    /// the one that is kept only as the newest.
-    pub(super) fn drop_snapshots(
-        &mut self,
-        open: &OpenLog,
-        segments: &[Segment],
-        log_end_offset: Offset,
-    ) -> Result<Option<Offset>, LogError> {
-        let bases: BTreeSet<Offset> = segments.iter().map(|segment| segment.base_offset).collect();
-        let newest = self.snapshots.range(..=log_end_offset).next_back().copied();
-        for offset in self.snapshots.clone() {
-            let kept = offset <= log_end_offset && (bases.contains(&offset) || Some(offset) == newest);
-            if !kept {
-                self.remove_snapshot(open, offset)?;
-            }
+    /// The newest snapshot that does not lie beyond the log's end.
+    pub(super) fn newest_snapshot(&self, log_end_offset: Offset) -> Option<Offset> {
+        self.snapshots.range(..=log_end_offset).next_back().copied()
+    }
+
+    /// Keeps the snapshots at segments' bases and the newest, none beyond the log's end.
+    pub(super) fn drop_snapshots(&self, log: &Log, newest: Option<Offset>) -> Result<(), LogError> {
+        let bases: BTreeSet<Offset> = log.segments.iter().map(|segment| segment.base_offset).collect();
+        let end = log.log_end_offset();
+        let kept = |offset: &Offset| *offset <= end && (bases.contains(offset) || Some(*offset) == newest);
+        for offset in self.snapshots.iter().filter(|offset| !kept(offset)) {
+            log.disk.remove_file(&path_of(&log.directory, *offset, SNAPSHOT))?;
         }
-        Ok(newest.filter(|newest| !bases.contains(newest)))
+        Ok(())
     }
 }
 
@@ -167,9 +168,9 @@ impl Found {
         (segment.offsets, segment.times, segment.aborted) = (offsets, times, aborted);
         segment.next_offset = next_base.unwrap_or(self.base_offset);
         if next_base.is_none() {
-            segment.offsets.load()?;
-            segment.times.load()?;
-            segment.aborted.load()?;
+            segment.offsets.load(|a, b| a.relative_offset < b.relative_offset && a.position < b.position)?;
+            segment.times.load(|a, b| a.timestamp < b.timestamp && a.relative_offset <= b.relative_offset)?;
+            segment.aborted.load(|a, b| a.last_offset < b.last_offset)?;
         }
         let last = segment.offsets.last()?;
         if last.is_some_and(|entry| entry.position as u64 >= segment.size) {
@@ -203,6 +204,11 @@ impl Found {
         let state = FileState { size: self.size, now: open.now };
         Segment::unindexed(&open.disk, &open.directory, self.base_offset, state)
     }
+}
+
+/// The directory in which a log's directory lies.
+pub(in super::super) fn parent_of(directory: &str) -> &str {
+    directory.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 /// The offset and the suffix of a file of twenty digits.
