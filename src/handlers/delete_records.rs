@@ -9,13 +9,24 @@ use crate::broker::BrokerError;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{topic_name, topic_partition};
+use crate::handlers::reply::{Outcome, Reply};
 use crate::ids::{Offset, TopicName};
 
 const HIGH_WATERMARK: i64 = -1;
 
 /// Moves the start of logs, each on its own.
-pub fn handle(context: &Context) -> Handled {
+pub async fn handle(context: Context) -> Handled {
     let request: DeleteRecordsRequest = context.decode()?;
+    // Letting segments go syncs files: not on a thread that serves other connections.
+    let deleting = context.clone();
+    let deleted = tokio::task::spawn_blocking(move || delete_all(&deleting, request)).await;
+    match deleted {
+        Ok(response) => context.respond(&response),
+        Err(error) => Ok(Reply::Now(Outcome::Close(format!("deleting records failed: {error}")))),
+    }
+}
+
+fn delete_all(context: &Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let topics = request.topics.into_iter().map(|topic| {
         let name = topic_name(&topic.name);
         let partitions = topic.partitions.iter().map(|partition| {
@@ -29,7 +40,7 @@ pub fn handle(context: &Context) -> Handled {
         let partitions = partitions.collect();
         DeleteRecordsTopicResult::default().with_name(topic.name).with_partitions(partitions)
     });
-    context.respond(&DeleteRecordsResponse::default().with_topics(topics.collect()))
+    DeleteRecordsResponse::default().with_topics(topics.collect())
 }
 
 fn delete(context: &Context, topic: &TopicName, index: i32, offset: i64) -> Result<Offset, BrokerError> {

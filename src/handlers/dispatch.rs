@@ -43,7 +43,7 @@ async fn handle(context: Context) -> Handled {
         ApiKey::ApiVersions => super::api_versions::handle(&context),
         ApiKey::CreateTopics => super::create_topics::handle(context).await,
         ApiKey::DeleteTopics => super::delete_topics::handle(context).await,
-        ApiKey::DeleteRecords => super::delete_records::handle(&context),
+        ApiKey::DeleteRecords => super::delete_records::handle(context).await,
         ApiKey::InitProducerId => super::init_producer_id::handle(context).await,
         ApiKey::OffsetForLeaderEpoch => super::offset_for_leader_epoch::handle(&context),
         ApiKey::AddPartitionsToTxn => super::add_partitions_to_txn::handle(context).await,
