@@ -76,11 +76,12 @@ impl Drop for Threads {
         self.stop();
         // Unsynced files refer to what holds them: without this the directory would stay locked.
         drop(self.shared.registry.take_dirty());
+        self.shared.lock.lock().take();
     }
 }
 
 impl Threads {
-    /// Ends the threads, once what is queued is committed, and unlocks the directory.
+    /// Ends the threads, once what is queued is committed.
     fn stop(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
         self.shared.journal.stop();
@@ -97,7 +98,6 @@ impl Threads {
         if let Err(error) = self.shared.check("wait", "") {
             self.shared.journal.waiters.wake_all(&error);
         }
-        self.shared.lock.lock().take();
     }
 }
 
@@ -389,9 +389,12 @@ impl Disk {
     pub fn close(&self) -> Result<(), DiskError> {
         self.shared.check("close", "")?;
         self.shared.commit()?;
-        self.checkpoint()?;
+        // The threads end first, so that nothing is written after the last checkpoint.
         self.threads.stop();
-        Ok(())
+        let checkpointed = checkpoint::run(&self.shared);
+        let closed = checkpointed.and_then(|()| self.shared.journal.closed(&self.shared.raw));
+        self.shared.lock.lock().take();
+        closed
     }
 }
 

@@ -1,6 +1,7 @@
 //! The disk as its callers see it: what survives a power cut, what goes offline, what is refused.
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::{
     Disk, DiskError, DiskFile, DiskOptions, FlushMode, JournalPosition, OpenMode, SimDisk, SimFault,
@@ -348,4 +349,169 @@ fn a_removed_file_refuses_writes_and_a_missing_one_is_named() {
     assert!(matches!(error, DiskError::Removed { .. }), "{error}");
     let error = disk.read("log").expect_err("gone");
     assert!(error.is_not_found() && error.to_string().contains("log"), "{error}");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append { file: u8, bytes: u8, through: Through },
+    Wait,
+    Checkpoint,
+    Cut(u8),
+    Remove(u8),
+    Rename { from: u8, to: u8 },
+    PowerCut(u64),
+    Kill,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Through {
+    SameHandle,
+    NewHandle,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let through = prop_oneof![Just(Through::SameHandle), Just(Through::NewHandle)];
+    let append =
+        (0u8..3, 1u8..250, through).prop_map(|(file, bytes, through)| Step::Append { file, bytes, through });
+    let step = prop_oneof![
+        12 => append,
+        6 => Just(Step::Wait),
+        1 => Just(Step::Checkpoint),
+        2 => (0u8..3).prop_map(Step::Cut),
+        1 => (0u8..3).prop_map(Step::Remove),
+        1 => (0u8..3, 0u8..3).prop_map(|(from, to)| Step::Rename { from, to }),
+        2 => any::<u64>().prop_map(Step::PowerCut),
+        1 => Just(Step::Kill),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// What a log over the disk knows: its files' bytes, and how many of each were reported durable.
+struct Model {
+    sim: SimDisk,
+    disk: Disk,
+    files: [ModelFile; 3],
+    last: JournalPosition,
+    marker: u8,
+}
+
+#[derive(Default)]
+struct ModelFile {
+    handle: Option<DiskFile>,
+    content: Vec<u8>,
+    durable: usize,
+}
+
+impl Model {
+    fn new() -> Model {
+        let sim = SimDisk::new();
+        let disk = open(&sim);
+        Model { sim, disk, files: Default::default(), last: JournalPosition::ZERO, marker: 0 }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Append { file, bytes, through } => self.append(usize::from(*file), *bytes, *through),
+            Step::Wait => self.wait(),
+            Step::Checkpoint => self.disk.checkpoint().expect("checkpoints"),
+            Step::Cut(file) => {
+                let file = &mut self.files[usize::from(*file)];
+                let half = file.content.len() / 2;
+                let Some(handle) = &file.handle else { return };
+                self.last = handle.truncate(half as u64).expect("truncates").max(self.last);
+                file.content.truncate(half);
+                file.durable = file.durable.min(half);
+                self.wait();
+            }
+            Step::Remove(file) => {
+                if std::mem::take(&mut self.files[usize::from(*file)]).handle.is_some() {
+                    self.disk.remove_file(&format!("d/{file}")).expect("removes");
+                    self.disk.sync_dir("d").expect("syncs");
+                }
+            }
+            Step::Rename { from, to } => {
+                if from != to && self.files[usize::from(*from)].handle.is_some() {
+                    // What is not durable yet may be lost with the name; a log closes it first.
+                    self.wait();
+                    self.disk.rename(&format!("d/{from}"), &format!("d/{to}")).expect("renames");
+                    self.files[usize::from(*to)] = std::mem::take(&mut self.files[usize::from(*from)]);
+                }
+            }
+            Step::PowerCut(seed) => {
+                let sim = self.sim.crash(*seed);
+                self.start_again(sim);
+            }
+            Step::Kill => {
+                let sim = self.sim.clone();
+                self.start_again(sim);
+            }
+        }
+    }
+
+    fn append(&mut self, file: usize, bytes: u8, through: Through) {
+        self.marker = self.marker.wrapping_add(1);
+        self.disk.create_dir_all("d").expect("makes the directory");
+        let path = format!("d/{file}");
+        let file = &mut self.files[file];
+        let handle = match (file.handle.take(), through) {
+            (Some(handle), Through::SameHandle) => handle,
+            (old, Through::NewHandle) => {
+                drop(old);
+                drop(create(&self.disk, &path));
+                create(&self.disk, &path)
+            }
+            (None, Through::SameHandle) => create(&self.disk, &path),
+        };
+        let bytes = vec![self.marker; usize::from(bytes)];
+        self.last = append(&handle, file.content.len() as u64, &bytes).max(self.last);
+        file.content.extend_from_slice(&bytes);
+        file.handle = Some(handle);
+    }
+
+    fn wait(&mut self) {
+        self.disk.wait_durable_blocking(self.last).expect("durable");
+        for file in &mut self.files {
+            file.durable = file.content.len();
+        }
+    }
+
+    /// Opens what is left, checks it, and cuts torn tails as a log's recovery does.
+    fn start_again(&mut self, sim: SimDisk) {
+        let disk = open(&sim);
+        for (number, file) in self.files.iter_mut().enumerate() {
+            let path = format!("d/{number}");
+            let left = disk.read(&path).unwrap_or_default();
+            let same = left.iter().zip(&file.content).take_while(|(a, b)| a == b).count();
+            assert!(same >= file.durable, "file {number}: {same} of {} durable bytes are left", file.durable);
+            let before = std::mem::take(file);
+            file.content = before.content;
+            file.content.truncate(same);
+            if let Ok(handle) = disk.open_file(&path, OpenMode::ReadWrite) {
+                handle.truncate(same as u64).expect("truncates");
+                handle.sync().expect("syncs");
+                file.handle = Some(handle);
+            }
+        }
+        disk.checkpoint().expect("checkpoints");
+        for file in &mut self.files {
+            file.durable = file.content.len();
+        }
+        (self.sim, self.disk, self.last) = (sim, disk, JournalPosition::ZERO);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn over_many_lives_nothing_reported_durable_is_lost_and_nothing_cut_comes_back(
+        steps in steps(),
+        seed in any::<u64>(),
+    ) {
+        let mut model = Model::new();
+        for step in &steps {
+            model.step(step);
+        }
+        model.step(&Step::PowerCut(seed));
+    }
 }

@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::DiskError;
 use super::raw::RawFiles;
-use note::Note;
+use note::{Ended, Note};
 use waiters::Waiters;
 use writer::{PREWRITTEN, Start, Writer};
 
@@ -200,14 +200,23 @@ impl Journal {
         if replay_from <= self.replay_from() {
             return Ok(());
         }
-        let note = {
-            let writer = self.writer.lock();
-            Note { replay_from, first_file: writer.first_file(replay_from), salt: writer.salt() }
-        };
-        note.write(raw)?;
+        self.note(raw, replay_from, Ended::Unclean)?;
         self.replay_from.store(replay_from, Ordering::Release);
         let surplus = self.writer.lock().retire_before(replay_from);
         surplus.into_iter().try_for_each(|path| writer::remove(raw, Some(path)))
+    }
+
+    /// Notes that the data directory is closed: nothing that it holds is in the page cache only.
+    pub(in crate::disk) fn closed(&self, raw: &RawFiles) -> Result<(), DiskError> {
+        self.note(raw, self.replay_from(), Ended::Clean)
+    }
+
+    fn note(&self, raw: &RawFiles, replay_from: u64, ended: Ended) -> Result<(), DiskError> {
+        let (first_file, salt) = {
+            let writer = self.writer.lock();
+            (writer.first_file(replay_from), writer.salt())
+        };
+        Note { replay_from, first_file, salt, ended }.write(raw)
     }
 
     /// Whether `prewrite` has something to do.

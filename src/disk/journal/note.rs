@@ -1,7 +1,7 @@
 //! The journal's note, `journal/replay-from`: from which entry and which file on a replay begins,
-//! and the directory's secret. Replaced atomically; knows nothing of entries.
+//! the directory's secret, and whether it was closed. Replaced atomically; knows nothing of entries.
 //!
-//! `first entry u64 | first file u64 | salt u64 | CRC-32C of these u32`, big-endian.
+//! `first entry u64 | first file u64 | salt u64 | 1 if closed u8 | CRC-32C of these u32`, big-endian.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -11,7 +11,16 @@ use crate::disk::{DiskError, OpenMode};
 
 const PATH: &str = "journal/replay-from";
 const PATH_BESIDE: &str = "journal/replay-from.new";
-const BYTES: usize = 8 + 8 + 8 + 4;
+const BYTES: usize = 8 + 8 + 8 + 1 + 4;
+
+/// How the last run over a data directory ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::disk) enum Ended {
+    /// Everything it left is durable.
+    Clean,
+    /// It runs, or it was killed: what can be read may be in the page cache only.
+    Unclean,
+}
 
 /// Where a replay begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +31,7 @@ pub(in crate::disk) struct Note {
     pub(in crate::disk) first_file: u64,
     /// Goes into every file's tag, so that a client cannot write bytes that read as entries.
     pub(in crate::disk) salt: u64,
+    pub(in crate::disk) ended: Ended,
 }
 
 impl Note {
@@ -32,7 +42,7 @@ impl Note {
             // The same calls must leave the same bytes.
             RawFiles::Sim(_) => 0x7469_6465_6D69_6C6C,
         };
-        Note { replay_from: 1, first_file: 1, salt }
+        Note { replay_from: 1, first_file: 1, salt, ended: Ended::Clean }
     }
 
     pub(super) fn read(raw: &RawFiles) -> Result<Option<Note>, DiskError> {
@@ -59,6 +69,10 @@ impl Note {
         for number in [self.replay_from, self.first_file, self.salt] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
+        bytes.push(match self.ended {
+            Ended::Clean => 1,
+            Ended::Unclean => 0,
+        });
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
         bytes
     }
@@ -70,11 +84,13 @@ impl Note {
         }
         let (replay_from, rest) = numbers.split_first_chunk()?;
         let (first_file, rest) = rest.split_first_chunk()?;
-        let salt = rest.first_chunk()?;
+        let (salt, rest) = rest.split_first_chunk()?;
+        let ended = if rest == [1] { Ended::Clean } else { Ended::Unclean };
         Some(Note {
             replay_from: u64::from_be_bytes(*replay_from).max(1),
             first_file: u64::from_be_bytes(*first_file),
             salt: u64::from_be_bytes(*salt),
+            ended,
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::disk::raw::{RawFile, RawFiles};
 use crate::disk::{DiskError, JournalReplay, OpenMode};
 
 use super::entry::{self, Entry, ReadChange};
-use super::note::Note;
+use super::note::{Ended, Note};
 use super::writer::{PREWRITTEN, Start, file_path, remove, tag};
 
 const SUFFIX: &str = ".journal";
@@ -23,6 +23,11 @@ const OPEN_FILES_MAX: usize = 256;
 /// at least `file_bytes` are kept for recycling.
 pub(in crate::disk) fn replay(raw: &RawFiles, file_bytes: u64) -> Result<(JournalReplay, Start), DiskError> {
     let note = Note::read(raw)?.unwrap_or_else(|| Note::first(raw));
+    if note.ended == Ended::Unclean {
+        // A killed process leaves names and bytes that only the page cache knows of; whoever reads
+        // them now builds on them.
+        raw.sync_everything().map_err(|error| DiskError::from_io("sync", "the data directory", error))?;
+    }
     let files = journal_files(raw)?;
     let mut redo = Redo::new(raw);
     let mut expected = note.replay_from;
@@ -45,7 +50,7 @@ pub(in crate::disk) fn replay(raw: &RawFiles, file_bytes: u64) -> Result<(Journa
     }
     let report = redo.finish()?;
     let file = files.keys().next_back().map_or(note.first_file, |last| (last + 1).max(note.first_file));
-    Note { replay_from: expected, first_file: file, salt: note.salt }.write(raw)?;
+    Note { replay_from: expected, first_file: file, salt: note.salt, ended: Ended::Unclean }.write(raw)?;
     let mut spares = Vec::new();
     for (path, len) in files.into_iter().map(|(number, len)| (file_path(number), len)).chain(prewritten(raw)?)
     {
