@@ -18,7 +18,7 @@ use super::{Queued, entry};
 
 /// A file on its way to be a spare one.
 pub(super) const PREWRITTEN: &str = "journal/prewritten";
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The journal's sizes.
 #[derive(Clone, Copy, Debug)]
