@@ -1,5 +1,5 @@
 //! The `tidemill` binary: everything is in the library.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    tidemill::cli::run()
 }

@@ -1,1 +1,297 @@
-//! Room `server`: see ARCHITECTURE.md.
+//! Wiring: starts the rooms in order and stops them in the reverse order. No logic.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::admin::{AdminListener, AdminState};
+use crate::broker::{Broker, Endpoint, Stop};
+use crate::clock::Clock;
+use crate::config::{Advertised, FlushPolicy, Listener, ServerConfig};
+use crate::disk::{Disk, DiskOptions, FlushMode};
+use crate::net::{BoundListener, ConnectionLimits, accept_connections};
+use crate::partition::StartReport;
+use crate::plugin::PluginHost;
+use crate::processor::BrokerBackend;
+use crate::processor::backend::Backend;
+use crate::processor::context::Tuning;
+use crate::processor::logs::LogLimits;
+use crate::processor::registry::{Persist, Registry, RegistryRecord};
+use crate::processor::supervisor::{Supervisor, SupervisorOptions};
+
+/// Requests of one connection that are worked on at once.
+const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// How long connections may take to finish what they are doing when the broker stops.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Runs the server until SIGTERM or SIGINT, and stops it in order.
+pub fn run(config: ServerConfig) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let running = start(config).await?;
+        running.print_ready();
+        wait_for_signal().await?;
+        tracing::info!("stopping");
+        running.stop().await
+    });
+    runtime.shutdown_timeout(DRAIN_MAX);
+    outcome
+}
+
+/// A server that is up.
+pub struct Running {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// Where it listens for Kafka clients, with real ports.
+    pub kafka_addresses: Vec<SocketAddr>,
+    /// Where the admin API listens, if it does.
+    pub admin_address: Option<SocketAddr>,
+    /// The processors.
+    pub supervisor: Arc<Supervisor>,
+    stop_clients: watch::Sender<bool>,
+    stop_coordinators: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Starts everything: disk, broker, processors, listeners.
+pub async fn start(config: ServerConfig) -> anyhow::Result<Running> {
+    let (stop_clients, clients) = watch::channel(false);
+    let (stop_coordinators, coordinators) = watch::channel(false);
+    let disk = open_disk(&config).await?;
+    // Ports before logs: a busy port is told at once, not after a long recovery.
+    let bound = bind(&config.listeners).await?;
+    let admin = bind_admin(&config).await?;
+    let stop = Stop { clients: clients.clone(), coordinators };
+    let (broker, report) = open_broker(config.clone(), disk, stop).await?;
+    log_start(&report);
+    broker.set_endpoints(bound.iter().map(|(listener, bound)| endpoint(listener, bound)).collect());
+    let deployments = start_processors(&config, &broker)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Arc::clone(&broker).maintain());
+    let admin_address = admin.as_ref().map(AdminListener::address);
+    if let Some(admin) = admin {
+        tasks.spawn(serve_admin(admin, deployments.admin, clients.clone()));
+    }
+    let kafka_addresses = bound.iter().map(|(_, bound)| bound.address).collect();
+    accept(&mut tasks, bound, &broker, &clients);
+    Ok(Running {
+        broker,
+        kafka_addresses,
+        admin_address,
+        supervisor: deployments.supervisor,
+        stop_clients,
+        stop_coordinators,
+        tasks,
+    })
+}
+
+impl Running {
+    fn print_ready(&self) {
+        let addresses: Vec<String> = self.kafka_addresses.iter().map(ToString::to_string).collect();
+        let admin = self.admin_address.map_or_else(|| "off".to_owned(), |address| address.to_string());
+        let flush = self.broker.config().flush;
+        tracing::info!(kafka = addresses.join(","), admin, ?flush, "ready");
+    }
+
+    /// Stops everything in order: processors, connections, coordinators, logs.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.supervisor.stop().await;
+        // Nobody listening means that everybody has stopped already.
+        let _ = self.stop_clients.send(true);
+        let drained =
+            tokio::time::timeout(DRAIN_MAX, async { while self.tasks.join_next().await.is_some() {} });
+        if drained.await.is_err() {
+            tracing::warn!("some connections did not finish in time");
+            self.tasks.shutdown().await;
+        }
+        let _ = self.stop_coordinators.send(true);
+        let broker = Arc::clone(&self.broker);
+        tokio::task::spawn_blocking(move || broker.close()).await??;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn open_disk(config: &ServerConfig) -> anyhow::Result<Disk> {
+    let flush = match config.flush {
+        FlushPolicy::Ack => FlushMode::Ack,
+        FlushPolicy::Os => FlushMode::Os,
+    };
+    let options = DiskOptions { flush, ..DiskOptions::default() };
+    let directory = config.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || Disk::open(&directory, options)).await?;
+    let (disk, replay) =
+        opened.with_context(|| format!("cannot use data directory {}", config.data_dir.display()))?;
+    if replay.entries > 0 {
+        tracing::info!(
+            entries = replay.entries,
+            bytes = replay.bytes,
+            files = replay.files,
+            "journal replayed"
+        );
+    }
+    Ok(disk)
+}
+
+/// What runs users' modules, and the API that deploys them.
+struct Deployments {
+    supervisor: Arc<Supervisor>,
+    admin: AdminState,
+}
+
+fn start_processors(config: &ServerConfig, broker: &Arc<Broker>) -> anyhow::Result<Deployments> {
+    let host = plugin_host(config)?;
+    let registry = Arc::new(Registry::new(keep_in_metadata(broker)));
+    for value in broker.metadata().deployments().values() {
+        registry.replay(&RegistryRecord::decode(value)?);
+    }
+    let log_limits =
+        LogLimits { lines_per_second_max: config.processors.log_lines_per_second, ..LogLimits::default() };
+    let supervisor = Arc::new(Supervisor::start(SupervisorOptions {
+        backend: Arc::new(Backend::Broker(BrokerBackend::new(Arc::clone(broker)))),
+        host: Arc::clone(&host),
+        registry: Arc::clone(&registry),
+        clock: Clock::System,
+        tuning: Tuning::default(),
+        log_limits,
+    }));
+    let module_bytes_max = config.processors.module_bytes_max;
+    let ready = Arc::new(|| Ok(()));
+    let admin = AdminState::new(host, registry, Arc::clone(&supervisor), ready, module_bytes_max);
+    Ok(Deployments { supervisor, admin })
+}
+
+/// A change of the catalogue counts once its record in the metadata log is durable.
+fn keep_in_metadata(broker: &Arc<Broker>) -> Persist {
+    let broker = Arc::clone(broker);
+    Arc::new(move |record| {
+        let broker = Arc::clone(&broker);
+        Box::pin(async move {
+            let value = match record.is_deletion() {
+                true => None,
+                false => Some(record.encode().map_err(|error| error.to_string())?),
+            };
+            broker.keep_deployment(record.key(), value).await.map_err(|error| error.to_string())
+        })
+    })
+}
+
+#[cfg(feature = "wasm")]
+fn plugin_host(config: &ServerConfig) -> anyhow::Result<Arc<dyn PluginHost>> {
+    let mut options = crate::wasm::WasmHostOptions::new(config.data_dir.join("modules"));
+    options.module_bytes_max = config.processors.module_bytes_max as u64;
+    Ok(Arc::new(crate::wasm::WasmHost::open(&options)?))
+}
+
+#[cfg(not(feature = "wasm"))]
+fn plugin_host(_: &ServerConfig) -> anyhow::Result<Arc<dyn PluginHost>> {
+    Ok(Arc::new(crate::plugin::DisabledHost))
+}
+
+async fn bind_admin(config: &ServerConfig) -> anyhow::Result<Option<AdminListener>> {
+    let Some(listen) = &config.admin_listen else { return Ok(None) };
+    let host = if listen.is_wildcard() { "0.0.0.0" } else { listen.host.as_str() };
+    let mut addresses = tokio::net::lookup_host((host, listen.port))
+        .await
+        .with_context(|| format!("tidemill.admin.listen: cannot resolve {listen}"))?;
+    let address =
+        addresses.next().with_context(|| format!("tidemill.admin.listen: {listen} is no address"))?;
+    Ok(Some(AdminListener::bind(address).await?))
+}
+
+async fn serve_admin(listener: AdminListener, state: AdminState, mut stop: watch::Receiver<bool>) {
+    let stopped = async move {
+        // An error means that the server is gone: a stop as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    if let Err(error) = listener.serve(state, stopped).await {
+        tracing::error!(%error, "the admin API");
+    }
+}
+
+fn accept(
+    tasks: &mut JoinSet<()>,
+    bound: Vec<(Listener, BoundListener)>,
+    broker: &Arc<Broker>,
+    stop: &watch::Receiver<bool>,
+) {
+    let net = &broker.config().net;
+    let limits = ConnectionLimits {
+        request_bytes_max: net.request_bytes_max,
+        requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX.min(net.queued_requests_max),
+        idle_max: net.connection_idle_max,
+    };
+    let connections = Arc::new(Semaphore::new(net.connections_max));
+    for (_, bound) in bound {
+        let (broker, connections) = (Arc::clone(broker), Arc::clone(&connections));
+        tasks.spawn(accept_connections(bound, broker, limits, connections, stop.clone()));
+    }
+}
+
+async fn bind(listeners: &[Listener]) -> anyhow::Result<Vec<(Listener, BoundListener)>> {
+    let mut bound = Vec::new();
+    for listener in listeners {
+        let host = match listener.bind.is_wildcard() {
+            true => "0.0.0.0",
+            false => listener.bind.host.as_str(),
+        };
+        bound.push((listener.clone(), BoundListener::bind(host, listener.bind.port).await?));
+    }
+    Ok(bound)
+}
+
+fn endpoint(listener: &Listener, bound: &BoundListener) -> Endpoint {
+    let bound_port = bound.address.port();
+    match &listener.advertised {
+        Advertised::SameAsConnection => Endpoint { bound_port, host: None, port: bound_port },
+        Advertised::Address(address) => {
+            let port = if address.port == 0 { bound_port } else { address.port };
+            Endpoint { bound_port, host: Some(address.host.clone()), port }
+        }
+    }
+}
+
+/// Opening reads and recovers logs, which blocks; the coordinators it starts need the runtime.
+async fn open_broker(
+    config: ServerConfig,
+    disk: Disk,
+    stop: Stop,
+) -> anyhow::Result<(Arc<Broker>, StartReport)> {
+    let runtime = tokio::runtime::Handle::current();
+    let opened = tokio::task::spawn_blocking(move || {
+        let _inside = runtime.enter();
+        Broker::open(config, disk, Clock::System, stop)
+    });
+    Ok(opened.await??)
+}
+
+fn log_start(report: &StartReport) {
+    for (partition, recovery) in &report.recovered {
+        tracing::warn!(
+            %partition,
+            bytes_cut = recovery.bytes_cut,
+            segments_removed = recovery.segments_removed,
+            indexes_rebuilt = recovery.indexes_rebuilt,
+            "a log was recovered"
+        );
+    }
+    for stray in &report.strays {
+        tracing::warn!(directory = stray, "a directory of no known topic was put aside");
+    }
+    tracing::info!(partitions = report.partitions, clean = report.was_clean, "logs opened");
+}
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -3,8 +3,14 @@
 //! `group` and `txn` take events, time and fresh ids in and give a write, replies and effects out;
 //! they know no tasks, clocks, locks or files. Recovery is `replay` over the shard's log.
 
+mod coordinators;
 pub mod group;
+pub mod markers;
+pub mod runtime;
 pub mod txn;
+
+pub use coordinators::{CoordinatorSettings, Coordinators};
+pub use runtime::{ShardHandle, Unavailable};
 
 use crate::ids::{Offset, ProducerIdent};
 use crate::wire::control_record::{EndTransactionMarker, TransactionVersion};

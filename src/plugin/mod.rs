@@ -1,1 +1,26 @@
-//! Room `plugin`: see ARCHITECTURE.md.
+//! The plugin contract in plain types: what a host of users' WebAssembly offers to the rooms above.
+//!
+//! `PluginHost` keeps modules and makes instances; a `ProcessorInstance` turns an `InputBatch` into an
+//! `OutputBatch`. The flat byte layout that crosses into guests (`wit/FLAT.md`) lives here, so that
+//! every host and every test speaks the same one. Must not name wasmtime, and knows no topics beyond
+//! their names, no logs and no sockets.
+
+mod disabled;
+mod error;
+mod fault;
+mod host;
+mod input;
+mod module;
+mod output;
+mod varint;
+
+pub use disabled::DisabledHost;
+pub use error::PluginError;
+pub use fault::{FaultReason, ProcessFault};
+pub use host::{
+    InstanceContext, InstanceOptions, Limits, LogLevel, LogLine, LogSink, LogSource, PluginHost,
+    ProcessorInstance,
+};
+pub use input::{InputBatch, InputChunk, InputRecord, InputRecords, MalformedInput};
+pub use module::{CONTRACT_VERSION, ModuleDescription, ModuleDigest, World};
+pub use output::{BadOutput, Headers, NewOutput, OutputBatch, OutputBuilder, OutputRecord, RawHeaders};

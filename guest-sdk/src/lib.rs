@@ -1,0 +1,191 @@
+//! Write stream processors in Rust that run inside the Tidemill broker, exactly once.
+//!
+//! ```
+//! use tidemill_guest::{Error, Output, Record};
+//!
+//! fn shout(record: Record<'_>, out: &mut Output) -> Result<(), Error> {
+//!     let text = record.value_str()?.to_uppercase();
+//!     out.send("shouted", record.key, &text).headers_of(&record);
+//!     Ok(())
+//! }
+//!
+//! tidemill_guest::processor!(fn shout);
+//! ```
+//!
+//! Build it as a `cdylib` with `cargo build --release --target wasm32-wasip2`. A processor with state or
+//! settings of its own implements [`Processor`] instead. [`testing`] runs processors in ordinary unit tests.
+//!
+//! A batch is all or nothing: a record's [`Error`] discards the outputs of its whole batch, and the broker
+//! decides by the processor's policy what becomes of that record. Memory of the plugin lives only as long
+//! as its instance: treat it as a cache.
+
+extern crate self as tidemill_guest;
+
+#[doc(hidden)]
+pub mod bindings;
+mod error;
+mod input;
+mod output;
+#[doc(hidden)]
+pub mod runtime;
+pub mod testing;
+mod varint;
+
+pub use error::{Error, Reason};
+pub use input::{Headers, Record};
+pub use output::{Field, Output, Sent};
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// Who an instance runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// The processor's name.
+    pub processor: String,
+    /// The input topic of its task.
+    pub topic: String,
+    /// The input partition of its task.
+    pub partition: u32,
+}
+
+/// A processor with settings or memory of its own.
+pub trait Processor: Sized + 'static {
+    /// Runs once, before anything else. An error means: not with this configuration.
+    fn init(context: &Context) -> Result<Self, Error>;
+
+    /// Processes one record: sends any number of records, to any declared topics.
+    fn process(&mut self, record: Record<'_>, out: &mut Output) -> Result<(), Error>;
+}
+
+/// How grave a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// For whoever debugs the plugin.
+    Trace,
+    /// For whoever develops the plugin.
+    Debug,
+    /// What happens.
+    Info,
+    /// What should be looked at.
+    Warn,
+    /// What went wrong.
+    Error,
+}
+
+/// Writes a line to the plugin's log; in unit tests, to standard error. See also [`info!`] and its siblings.
+pub fn log(level: Level, message: &str) {
+    runtime::log(level, message);
+}
+
+/// The value of a configuration key. In unit tests: what [`testing::set_config`] set.
+pub fn config(key: &str) -> Option<String> {
+    runtime::config(key)
+}
+
+/// The value of a configuration key that must be there and parse.
+pub fn config_parsed<T: FromStr<Err: Display>>(key: &str) -> Result<T, Error> {
+    let text = config(key).ok_or_else(|| Error::fatal(format!("the config key `{key}` is missing")))?;
+    text.parse().map_err(|error| Error::fatal(format!("the config key `{key}` is `{text}`: {error}")))
+}
+
+/// The value of a configuration key that must parse if it is there.
+pub fn config_or<T: FromStr<Err: Display>>(key: &str, default: T) -> Result<T, Error> {
+    if config(key).is_some() { config_parsed(key) } else { Ok(default) }
+}
+
+macro_rules! level_macro {
+    ($(#[$doc:meta])* $name:ident, $level:ident, $d:tt) => {
+        $(#[$doc])*
+        #[macro_export]
+        macro_rules! $name {
+            ($d($d arg:tt)*) => { $crate::log($crate::Level::$level, &::std::format!($d($d arg)*)) };
+        }
+    };
+}
+level_macro!(
+    /// Logs a formatted line for whoever develops the plugin.
+    debug, Debug, $
+);
+level_macro!(
+    /// Logs a formatted line about what happens.
+    info, Info, $
+);
+level_macro!(
+    /// Logs a formatted line about what should be looked at.
+    warn, Warn, $
+);
+level_macro!(
+    /// Logs a formatted line about what went wrong.
+    error, Error, $
+);
+
+/// Makes the crate a plugin, in the fast flat world: `processor!(MyProcessor)` for a type that implements
+/// [`Processor`], `processor!(fn my_function)` for a function.
+#[macro_export]
+macro_rules! processor {
+    (fn $function:path) => { $crate::__function!($function); $crate::processor!(__TidemillFunction); };
+    ($processor:ty) => {
+        #[doc(hidden)]
+        pub struct __TidemillPlugin;
+        impl $crate::bindings::flat::Guest for __TidemillPlugin {
+            fn init(context: $crate::bindings::flat::Context) -> ::std::result::Result<(), ::std::string::String> {
+                $crate::runtime::init::<$processor>(context.into())
+            }
+            fn process(
+                batch: ::std::vec::Vec<u8>,
+            ) -> ::std::result::Result<::std::vec::Vec<u8>, $crate::bindings::flat::Fault> {
+                $crate::runtime::process_flat::<$processor>(&batch).map_err(::std::convert::Into::into)
+            }
+        }
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::export_flat!(__TidemillPlugin with_types_in $crate::bindings::flat_world);
+    };
+}
+
+/// Makes the crate a plugin in the typed world: takes what [`processor!`] takes.
+#[macro_export]
+macro_rules! processor_typed {
+    (fn $function:path) => { $crate::__function!($function); $crate::processor_typed!(__TidemillFunction); };
+    ($processor:ty) => {
+        #[doc(hidden)]
+        pub struct __TidemillPlugin;
+        impl $crate::bindings::typed::Guest for __TidemillPlugin {
+            fn init(context: $crate::bindings::typed::Context) -> ::std::result::Result<(), ::std::string::String> {
+                $crate::runtime::init::<$processor>(context.into())
+            }
+            fn process(
+                source: $crate::bindings::typed::Source,
+                batch: ::std::vec::Vec<$crate::bindings::typed::RecordIn>,
+            ) -> ::std::result::Result<
+                ::std::vec::Vec<$crate::bindings::typed::RecordOut>,
+                $crate::bindings::typed::Fault,
+            > {
+                $crate::runtime::process_typed::<$processor>(&source, &batch).map_err(::std::convert::Into::into)
+            }
+        }
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::export_typed!(__TidemillPlugin with_types_in $crate::bindings::typed_world);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __function {
+    ($function:path) => {
+        #[doc(hidden)]
+        pub struct __TidemillFunction;
+        impl $crate::Processor for __TidemillFunction {
+            fn init(_: &$crate::Context) -> ::std::result::Result<Self, $crate::Error> {
+                Ok(__TidemillFunction)
+            }
+            fn process(
+                &mut self,
+                record: $crate::Record<'_>,
+                out: &mut $crate::Output,
+            ) -> ::std::result::Result<(), $crate::Error> {
+                $function(record, out)
+            }
+        }
+    };
+}

@@ -1,0 +1,216 @@
+//! The body of a deployment, read strictly: a field that is not known is an error with a suggestion,
+//! because a misspelt limit that is silently ignored is found out on the worst day.
+
+use super::ApiError;
+use crate::ids::TopicName;
+use crate::processor::definition::{
+    CommitPolicy, ErrorPolicy, FailureAction, ProcessorDefinition, RunMode, StartPosition, TaskLimits,
+};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The definition that a body asks for; `module` is still as the user wrote it.
+pub(super) fn parse_definition(name: &str, body: &[u8]) -> Result<ProcessorDefinition, ApiError> {
+    let value = serde_json::from_slice::<Value>(body).map_err(|error| {
+        ApiError::invalid(
+            format!("The body is not JSON: {error}."),
+            "Send an object with \"module\" and \"inputs\".",
+        )
+    })?;
+    let known = ["name", "module", "inputs", "outputs", "start", "config", "commit", "limits", "on_error"];
+    let top = Fields::new("", &value, &known)?;
+    if let Some(other) = top.text("name")?.filter(|other| *other != name) {
+        let message = format!("The body names processor \"{other}\", the path \"{name}\".");
+        return Err(ApiError::invalid(message, "Leave \"name\" out of the body."));
+    }
+    let module = top.text("module")?.ok_or_else(|| top.missing("module"))?;
+    let inputs = top.topics("inputs")?.ok_or_else(|| top.missing("inputs"))?;
+    Ok(ProcessorDefinition {
+        name: name.into(),
+        module: module.strip_prefix("sha256:").unwrap_or(module).into(),
+        inputs,
+        outputs: top.topics("outputs")?.unwrap_or_default(),
+        start: start(&top)?,
+        config: config(&top)?,
+        commit: commit(&top)?,
+        limits: limits(&top)?,
+        on_error: on_error(&top)?,
+        run: RunMode::Running,
+    })
+}
+
+fn start(top: &Fields<'_>) -> Result<StartPosition, ApiError> {
+    let choices = [
+        ("committed", StartPosition::Committed),
+        ("earliest", StartPosition::Earliest),
+        ("latest", StartPosition::Latest),
+    ];
+    Ok(top.choice("start", &choices)?.unwrap_or_default())
+}
+
+fn config(top: &Fields<'_>) -> Result<BTreeMap<String, String>, ApiError> {
+    let Some(value) = top.value("config") else { return Ok(BTreeMap::new()) };
+    let Value::Object(map) = value else { return Err(top.wrong("config", "an object of strings")) };
+    map.iter()
+        .map(|(key, value)| match value {
+            Value::String(text) => Ok((key.clone(), text.clone())),
+            Value::Number(number) => Ok((key.clone(), number.to_string())),
+            Value::Bool(flag) => Ok((key.clone(), flag.to_string())),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                Err(top.wrong(&format!("config.{key}"), "a string"))
+            }
+        })
+        .collect()
+}
+
+fn commit(top: &Fields<'_>) -> Result<CommitPolicy, ApiError> {
+    let default = CommitPolicy::default();
+    let Some(fields) = top.object("commit", &["interval_ms", "records_max", "bytes_max"])? else {
+        return Ok(default);
+    };
+    Ok(CommitPolicy {
+        interval_ms: fields.number("interval_ms")?.unwrap_or(default.interval_ms),
+        records_max: fields.number("records_max")?.unwrap_or(default.records_max),
+        bytes_max: fields.number("bytes_max")?.unwrap_or(default.bytes_max),
+    })
+}
+
+fn limits(top: &Fields<'_>) -> Result<TaskLimits, ApiError> {
+    let default = TaskLimits::default();
+    let Some(fields) = top.object("limits", &["memory_bytes", "batch_time_ms", "output_bytes"])? else {
+        return Ok(default);
+    };
+    Ok(TaskLimits {
+        memory_bytes: fields.number("memory_bytes")?.unwrap_or(default.memory_bytes),
+        batch_time_ms: fields.number("batch_time_ms")?.unwrap_or(default.batch_time_ms),
+        output_bytes: fields.number("output_bytes")?.unwrap_or(default.output_bytes),
+    })
+}
+
+fn on_error(top: &Fields<'_>) -> Result<ErrorPolicy, ApiError> {
+    let default = ErrorPolicy::default();
+    let known = ["retries", "backoff_ms", "then", "dead_letter_topic"];
+    let Some(fields) = top.object("on_error", &known)? else { return Ok(default) };
+    let choices = [
+        ("dead-letter", FailureAction::DeadLetter),
+        ("stop", FailureAction::Stop),
+        ("skip", FailureAction::Skip),
+    ];
+    let retries = fields.number("retries")?.map(|retries| u32::try_from(retries).unwrap_or(u32::MAX));
+    Ok(ErrorPolicy {
+        retries: retries.unwrap_or(default.retries),
+        backoff_ms: fields.number("backoff_ms")?.unwrap_or(default.backoff_ms),
+        then: fields.choice("then", &choices)?.unwrap_or(default.then),
+        dead_letter_topic: fields.text("dead_letter_topic")?.map(TopicName::new),
+    })
+}
+
+/// An object's fields, with the path that leads to it.
+struct Fields<'a> {
+    path: String,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(path: &str, value: &'a Value, known: &[&str]) -> Result<Fields<'a>, ApiError> {
+        let Value::Object(map) = value else {
+            let what = if path.is_empty() { "The body".into() } else { format!("\"{path}\"") };
+            return Err(ApiError::invalid(format!("{what} is not an object."), String::new()));
+        };
+        let fields = Fields { path: path.into(), map };
+        match map.keys().find(|key| !known.contains(&key.as_str())) {
+            None => Ok(fields),
+            Some(unknown) => {
+                let message = format!("There is no field \"{}\".", fields.full(unknown));
+                Err(ApiError {
+                    code: "UNKNOWN_FIELD".into(),
+                    ..ApiError::invalid(message, suggest(unknown, known))
+                })
+            }
+        }
+    }
+
+    fn full(&self, name: &str) -> String {
+        if self.path.is_empty() { name.into() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// Null is the same as leaving it out.
+    fn value(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    fn wrong(&self, name: &str, wanted: &str) -> ApiError {
+        ApiError::invalid(format!("\"{}\" is not {wanted}.", self.full(name)), "")
+    }
+
+    fn missing(&self, name: &str) -> ApiError {
+        let message = format!("\"{}\" is missing.", self.full(name));
+        ApiError { code: "MISSING_FIELD".into(), ..ApiError::invalid(message, "") }
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&'a str>, ApiError> {
+        let wrong = || self.wrong(name, "a string");
+        self.value(name).map(|value| value.as_str().ok_or_else(wrong)).transpose()
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        let wrong = || self.wrong(name, "a whole number from 0");
+        self.value(name).map(|value| value.as_u64().ok_or_else(wrong)).transpose()
+    }
+
+    fn topics(&self, name: &str) -> Result<Option<Vec<TopicName>>, ApiError> {
+        let wrong = || self.wrong(name, "a list of topic names");
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let list = value.as_array().ok_or_else(wrong)?;
+        let names = list.iter().map(|topic| topic.as_str().map(TopicName::new).ok_or_else(wrong));
+        names.collect::<Result<Vec<_>, _>>().map(Some)
+    }
+
+    fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
+            return Ok(Some(*choice));
+        }
+        let words = choices.iter().map(|(word, _)| *word).collect::<Vec<_>>();
+        let message = format!("\"{}\" cannot be \"{text}\".", self.full(name));
+        Err(ApiError::invalid(message, suggest(text, &words)))
+    }
+
+    fn object(&self, name: &str, known: &[&str]) -> Result<Option<Fields<'a>>, ApiError> {
+        self.value(name).map(|value| Fields::new(&self.full(name), value, known)).transpose()
+    }
+}
+
+/// The nearest known word if it is near, and all of them if not.
+fn suggest(word: &str, known: &[&str]) -> String {
+    const NEAR: usize = 3;
+    let nearest = known.iter().min_by_key(|candidate| distance(word, candidate));
+    match nearest.filter(|candidate| distance(word, candidate) <= NEAR.min(candidate.len() / 2)) {
+        Some(candidate) => format!("Did you mean \"{candidate}\"?"),
+        None => format!("It is one of {}.", known.join(", ")),
+    }
+}
+
+/// Levenshtein's distance, on bytes of the first 64: these are our own short names.
+fn distance(left: &str, right: &str) -> usize {
+    let left = left.as_bytes().iter().take(64);
+    let right = right.as_bytes().iter().take(64).copied().collect::<Vec<_>>();
+    let mut row = (0..=right.len()).collect::<Vec<_>>();
+    for (i, a) in left.enumerate() {
+        let mut diagonal = i;
+        let mut before = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = before;
+        }
+        for (cell, b) in row.iter_mut().skip(1).zip(&right) {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = *cell;
+            before = replaced.min(before + 1).min(*cell + 1);
+            *cell = before;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

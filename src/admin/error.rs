@@ -1,0 +1,129 @@
+//! Errors of the admin API: `{"error":{"code","message","hint"}}` under the right HTTP status.
+//!
+//! The one place where failures of other rooms become answers.
+
+use crate::plugin::PluginError;
+use crate::processor::backend::BackendError;
+use crate::processor::registry::RegistryError;
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// A refusal or a failure, as it is answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// A stable name for programs.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+}
+
+impl ApiError {
+    /// An error without a hint.
+    pub fn new(status: StatusCode, code: impl Into<String>, message: impl Into<String>) -> ApiError {
+        ApiError { status, code: code.into(), message: message.into(), hint: String::new() }
+    }
+
+    /// The same with a hint.
+    pub fn hint(self, hint: impl Into<String>) -> ApiError {
+        ApiError { hint: hint.into(), ..self }
+    }
+
+    /// A request that cannot be understood.
+    pub fn invalid(message: impl Into<String>, hint: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message).hint(hint)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"code": self.code, "message": self.message, "hint": self.hint}});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> ApiError {
+        let message = sentence(&error.to_string());
+        match error {
+            RegistryError::Definition(refused) => {
+                ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, refused.code, refused.message)
+                    .hint(refused.hint)
+            }
+            RegistryError::UnknownModule(_) => {
+                ApiError::new(StatusCode::NOT_FOUND, "MODULE_NOT_FOUND", message)
+                    .hint("`tidemill module list` shows what has been uploaded.")
+            }
+            RegistryError::AmbiguousModule { .. } => {
+                ApiError::new(StatusCode::CONFLICT, "AMBIGUOUS_MODULE", message)
+                    .hint("Give more digits of the digest.")
+            }
+            RegistryError::ModuleInUse { .. } => {
+                ApiError::new(StatusCode::CONFLICT, "MODULE_IN_USE", message)
+                    .hint("Delete these processors first, or deploy them with another module.")
+            }
+            RegistryError::UnknownProcessor(_) => {
+                ApiError::new(StatusCode::NOT_FOUND, "PROCESSOR_NOT_FOUND", message)
+                    .hint("`tidemill processor list` shows what is deployed.")
+            }
+            RegistryError::Persist(_) => {
+                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "STORAGE_ERROR", message)
+                    .hint("The server's log says more.")
+            }
+        }
+    }
+}
+
+impl From<PluginError> for ApiError {
+    fn from(error: PluginError) -> ApiError {
+        let message = sentence(&error.to_string());
+        let (status, code) = match error {
+            PluginError::Disabled => (StatusCode::NOT_IMPLEMENTED, "PLUGINS_DISABLED"),
+            PluginError::NotWebAssembly { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "NOT_WEBASSEMBLY"),
+            PluginError::CoreModule => (StatusCode::UNPROCESSABLE_ENTITY, "NOT_A_COMPONENT"),
+            PluginError::WrongWorld(_) => (StatusCode::UNPROCESSABLE_ENTITY, "WRONG_WORLD"),
+            PluginError::ImportsNotOffered(_) => (StatusCode::UNPROCESSABLE_ENTITY, "IMPORTS_NOT_OFFERED"),
+            PluginError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "MODULE_TOO_LARGE"),
+            PluginError::Compile(_) => (StatusCode::UNPROCESSABLE_ENTITY, "COMPILE_FAILED"),
+            PluginError::NotFound(_) => (StatusCode::NOT_FOUND, "MODULE_NOT_FOUND"),
+            PluginError::InitRefused(_) | PluginError::InitFailed(_) | PluginError::Instantiate(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "INSTANTIATE_FAILED")
+            }
+            PluginError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "MODULE_DAMAGED"),
+            PluginError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "STORAGE_ERROR"),
+        };
+        ApiError::new(status, code, message)
+    }
+}
+
+impl From<BackendError> for ApiError {
+    fn from(error: BackendError) -> ApiError {
+        let status = match &error {
+            BackendError::Retriable { .. } | BackendError::Abortable { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            BackendError::UnknownTopic(_) => StatusCode::NOT_FOUND,
+            BackendError::Rejected { .. } | BackendError::OffsetOutOfRange => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            BackendError::Fenced { .. } => StatusCode::CONFLICT,
+            BackendError::Fatal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let text = error.to_string();
+        let code = text.split_once(": ").map_or("CLUSTER_ERROR", |(code, _)| code).to_owned();
+        ApiError::new(status, code, sentence(&text))
+    }
+}
+
+/// The text with a capital and a full stop, as answers have them.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{stop}", characters.as_str())
+}

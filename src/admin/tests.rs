@@ -1,0 +1,154 @@
+//! The admin API over a bound port, with a cluster in memory and a plugin host written in Rust.
+
+use super::*;
+use crate::processor::tests::{Fixture, within};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+struct Api {
+    fixture: Fixture,
+    base: String,
+    supervisor: Arc<Supervisor>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Api {
+    async fn new() -> Api {
+        let fixture = Fixture::new().await;
+        let supervisor = Arc::new(fixture.supervisor());
+        let ready: ReadyCheck = Arc::new(|| Ok(()));
+        let (host, registry) = (fixture.host.clone(), fixture.registry.clone());
+        let state = AdminState::new(host, registry, supervisor.clone(), ready, 1_000);
+        let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let base = format!("http://{}", listener.address());
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(listener.serve(state, async { drop(stopped.await) }));
+        Api { fixture, base, supervisor, _stop: stop }
+    }
+
+    /// Status and JSON of one call.
+    async fn call(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> (u16, Value) {
+        let (method, url, body) = (method.to_owned(), format!("{}{path}", self.base), body.into());
+        let answered = tokio::task::spawn_blocking(move || {
+            let agent = ureq::Agent::new_with_config(
+                ureq::Agent::config_builder().http_status_as_error(false).build(),
+            );
+            let mut response = match method.as_str() {
+                "GET" => agent.get(&url).call(),
+                "DELETE" => agent.delete(&url).call(),
+                "PUT" => agent.put(&url).send(&body[..]),
+                _ => agent.post(&url).send(&body[..]),
+            }
+            .unwrap();
+            let text = response.body_mut().read_to_string().unwrap();
+            (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
+        });
+        within(answered).await.unwrap()
+    }
+
+    async fn deploy(&self, name: &str, body: Value) -> (u16, Value) {
+        self.call("PUT", &format!("/v1/processors/{name}"), body.to_string()).await
+    }
+}
+
+fn code(answer: &Value) -> &str {
+    answer["error"]["code"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_module_is_uploaded_listed_shown_and_deleted() {
+    let api = Api::new().await;
+    let (status, uploaded) = api.call("POST", "/v1/modules?name=job", "some bytes").await;
+    assert_eq!((status, uploaded["name"].as_str()), (201, Some("job")));
+    assert_eq!(api.call("POST", "/v1/modules?name=job", "some bytes").await.0, 200);
+    let digest = uploaded["digest"].as_str().unwrap();
+    let (_, listed) = api.call("GET", "/v1/modules", "").await;
+    assert_eq!(listed["modules"].as_array().unwrap().len(), 2);
+    let (status, shown) = api.call("GET", &format!("/v1/modules/{}", &digest[..12]), "").await;
+    assert_eq!((status, shown["size_bytes"].as_u64()), (200, Some(10)));
+    assert_eq!(api.call("DELETE", "/v1/modules/job", "").await.0, 204);
+    let (status, gone) = api.call("GET", "/v1/modules/job", "").await;
+    assert_eq!((status, code(&gone)), (404, "MODULE_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn a_module_that_is_too_large_empty_or_nonsense_is_refused_in_a_sentence() {
+    let api = Api::new().await;
+    let (status, answer) = api.call("POST", "/v1/modules", vec![0; 1_001]).await;
+    assert_eq!((status, code(&answer)), (413, "MODULE_TOO_LARGE"));
+    assert_eq!(answer["error"]["message"], "The module is larger than the limit of 1000 bytes.");
+    assert_eq!(api.call("POST", "/v1/modules", "").await.0, 400);
+    let (status, answer) = api.call("POST", "/v1/modules", "not wasm").await;
+    assert_eq!((status, code(&answer)), (422, "NOT_WEBASSEMBLY"));
+    assert_eq!(api.call("POST", "/v1/modules?name=a%20b", "x").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_processor_is_deployed_runs_is_paused_resumed_and_deleted() {
+    let api = Api::new().await;
+    api.call("POST", "/v1/modules?name=job", "some bytes").await;
+    let body =
+        json!({"module": "job", "inputs": ["in"], "outputs": ["fresh"], "config": {"output": "fresh"}});
+    let (status, deployed) = api.deploy("p", body.clone()).await;
+    assert_eq!((status, deployed["name"].as_str()), (201, Some("p")));
+    assert_eq!(api.deploy("p", body).await.0, 200);
+    api.fixture.append(&["a", "poison", "say hello"]);
+    api.fixture.caught_up().await;
+    assert_eq!(api.fixture.values("fresh"), ["a"]);
+    crate::processor::tests::until_task(&api.supervisor, |task| task.records_in == 3).await;
+    let (_, shown) = api.call("GET", "/v1/processors/p", "").await;
+    assert_eq!((shown["state"].as_str(), shown["lag"].as_i64()), (Some("running"), Some(0)));
+    assert_eq!(shown["tasks"][0]["committed_offset"].as_i64(), Some(3));
+    assert_eq!(shown["last_error"], "record at offset 1 failed (reject): cannot take poison");
+    let (_, logs) = api.call("GET", "/v1/processors/p/logs?since=1", "").await;
+    assert_eq!(logs["lines"][0]["message"], "hello");
+    assert_eq!(logs["next"].as_u64(), Some(2));
+    let (status, paused) = api.call("POST", "/v1/processors/p/pause", "").await;
+    assert_eq!((status, paused["state"].as_str()), (200, Some("paused")));
+    let (_, resumed) = api.call("POST", "/v1/processors/p/resume", "").await;
+    assert_ne!(resumed["state"], "paused");
+    let (status, refused) = api.call("DELETE", "/v1/modules/job", "").await;
+    assert_eq!((status, code(&refused)), (409, "MODULE_IN_USE"));
+    assert_eq!(api.call("DELETE", "/v1/processors/p", "").await.0, 204);
+    assert_eq!(api.call("DELETE", "/v1/processors/p", "").await.0, 404);
+    assert_eq!(api.call("DELETE", "/v1/modules/job", "").await.0, 204);
+    api.supervisor.stop().await;
+}
+
+#[tokio::test]
+async fn a_deployment_that_cannot_be_is_refused_and_changes_nothing() {
+    let api = Api::new().await;
+    let digest = api.fixture.digest.clone();
+    let (status, answer) =
+        api.deploy("p", json!({"module": digest, "inputs": ["in"], "outputs": ["in"]})).await;
+    assert_eq!((status, code(&answer)), (422, "PROCESSOR_LOOP"));
+    let (status, answer) = api.deploy("p", json!({"module": "nothing", "inputs": ["in"]})).await;
+    assert_eq!((status, code(&answer)), (404, "MODULE_NOT_FOUND"));
+    let (status, answer) = api.deploy("p", json!({"module": digest, "inputs": ["in"], "limit": {}})).await;
+    assert_eq!((status, code(&answer)), (400, "UNKNOWN_FIELD"));
+    let (_, listed) = api.call("GET", "/v1/processors", "").await;
+    assert!(listed["processors"].as_array().unwrap().is_empty());
+    assert_eq!(api.fixture.cluster.with(|cluster| cluster.partitions("fresh")), None);
+    api.supervisor.stop().await;
+}
+
+#[tokio::test]
+async fn health_unknown_paths_and_wrong_methods_answer_in_json() {
+    let api = Api::new().await;
+    assert_eq!(api.call("GET", "/healthz", "").await.0, 200);
+    assert_eq!(api.call("GET", "/readyz", "").await.0, 200);
+    let (status, answer) = api.call("GET", "/v2", "").await;
+    assert_eq!((status, code(&answer)), (404, "UNKNOWN_PATH"));
+    let (status, answer) = api.call("DELETE", "/v1/modules", "").await;
+    assert_eq!((status, code(&answer)), (405, "METHOD_NOT_ALLOWED"));
+    let (status, answer) = api.call("GET", "/v1/processors/p/logs?since=x", "").await;
+    assert_eq!((status, code(&answer)), (400, "INVALID_REQUEST"));
+    assert_eq!(api.call("GET", "/v1/processors/p/logs", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error_and_no_panic() {
+    let first = AdminListener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let error = AdminListener::bind(first.address()).await.unwrap_err();
+    assert!(error.to_string().starts_with("the admin API cannot listen on 127.0.0.1:"));
+}

@@ -1,0 +1,75 @@
+//! Why the broker does not do what it is asked, for its callers to turn into answers.
+
+use crate::disk::DiskError;
+use crate::error_code::ErrorCode;
+use crate::metadata::{MetadataError, MetadataRefusal};
+use crate::partition::{PartitionError, RegistryError};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The request is refused and changed nothing.
+    #[error("{code}: {message}")]
+    Refused {
+        /// The protocol's answer.
+        code: ErrorCode,
+        /// Why.
+        message: String,
+    },
+    /// There is no such topic or partition.
+    #[error("there is no such topic or partition")]
+    UnknownPartition,
+    /// The partition cannot serve.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// A coordinator gave no answer; whether the request took effect is for its log to say.
+    #[error("the coordinator is not available")]
+    CoordinatorUnavailable,
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The metadata failed.
+    #[error("{0}")]
+    Metadata(MetadataError),
+    /// Partitions cannot be opened or made.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl BrokerError {
+    /// A refusal.
+    pub fn refused(code: ErrorCode, message: impl Into<String>) -> BrokerError {
+        BrokerError::Refused { code, message: message.into() }
+    }
+
+    /// The protocol's answer. A write whose outcome is not known never gets a code on which
+    /// clients send it again under a new epoch: a failed disk is KAFKA_STORAGE_ERROR.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            BrokerError::Refused { code, .. }
+            | BrokerError::Partition(PartitionError::Rejected { code, .. }) => *code,
+            BrokerError::UnknownPartition | BrokerError::Partition(PartitionError::Deleted) => {
+                ErrorCode::UnknownTopicOrPartition
+            }
+            BrokerError::CoordinatorUnavailable => ErrorCode::CoordinatorNotAvailable,
+            BrokerError::Partition(PartitionError::Offline(_))
+            | BrokerError::Disk(_)
+            | BrokerError::Metadata(_)
+            | BrokerError::Registry(_) => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+impl From<MetadataError> for BrokerError {
+    fn from(error: MetadataError) -> Self {
+        match error {
+            MetadataError::Refused(MetadataRefusal { code, message }) => {
+                BrokerError::Refused { code, message }
+            }
+            error @ (MetadataError::Log(_)
+            | MetadataError::Disk(_)
+            | MetadataError::Record(_)
+            | MetadataError::Batch(_)) => BrokerError::Metadata(error),
+        }
+    }
+}

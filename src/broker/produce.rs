@@ -1,0 +1,177 @@
+//! Appending for clients and processors: checks, the transaction's consent, the append itself.
+//!
+//! What is appended is durable only once `Broker::committed` says so.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::broker::transactions::AddToTransaction;
+use crate::broker::{Broker, BrokerError};
+use crate::coordinator::txn::ClientApi;
+use crate::error_code::ErrorCode;
+use crate::ids::{ProducerIdent, TopicPartition, TransactionalId};
+use crate::log::AppendOrigin;
+use crate::metadata::image::is_internal_name;
+use crate::partition::{CommittedAppend, Partition, Verified};
+use crate::wire::control_record::TransactionVersion;
+use crate::wire::record_batch::{BatchError, ClientRules, KeyRule, RecordBatch, ZstdRule};
+
+/// What a client's Produce brings for one partition.
+#[derive(Clone, Debug)]
+pub struct ClientBatch {
+    /// Where to.
+    pub topic_partition: TopicPartition,
+    /// The batch as it came.
+    pub bytes: Bytes,
+    /// Whether the request's version allows zstd.
+    pub zstd: ZstdRule,
+    /// The request's transaction, if it names one.
+    pub transaction: Option<TransactionalProduce>,
+}
+
+/// The transaction that a Produce request belongs to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TransactionalProduce {
+    /// Its id.
+    pub transactional_id: TransactionalId,
+    /// V2: the broker adds the partition (Produce v12 and later); V1: it must have been added.
+    pub version: TransactionVersion,
+    /// The dialect in which the coordinator's refusals are answered.
+    pub api: ClientApi,
+}
+
+impl From<BatchError> for BrokerError {
+    fn from(error: BatchError) -> Self {
+        BrokerError::refused(error.error_code(), error.to_string())
+    }
+}
+
+impl Broker {
+    /// Checks a client's batch and appends it.
+    pub async fn produce(
+        &self,
+        batch: ClientBatch,
+    ) -> Result<(Arc<Partition>, CommittedAppend), BrokerError> {
+        let topic_partition = &batch.topic_partition;
+        if is_internal_name(topic_partition.topic.as_str()) {
+            let message =
+                format!("{} is an internal topic; clients cannot write to it", topic_partition.topic);
+            return Err(BrokerError::refused(ErrorCode::InvalidTopicException, message));
+        }
+        let partition = self.partition(topic_partition)?;
+        let checked = self.check_client_batch(topic_partition, batch.bytes, batch.zstd)?;
+        self.append(partition, &checked, batch.transaction).await
+    }
+
+    /// Appends a batch that is known to be well made.
+    pub async fn append(
+        &self,
+        partition: Arc<Partition>,
+        batch: &RecordBatch,
+        transaction: Option<TransactionalProduce>,
+    ) -> Result<(Arc<Partition>, CommittedAppend), BrokerError> {
+        let guard = self.consent(&partition, batch, transaction).await?;
+        let committed = partition.append(batch, AppendOrigin::Client, guard, self.clock.now())?;
+        Ok((partition, committed))
+    }
+
+    fn check_client_batch(
+        &self,
+        topic_partition: &TopicPartition,
+        bytes: Bytes,
+        zstd: ZstdRule,
+    ) -> Result<RecordBatch, BrokerError> {
+        let image = self.metadata();
+        let topic = image.topic(topic_partition.topic.as_str()).ok_or(BrokerError::UnknownPartition)?;
+        let batch = RecordBatch::check(bytes)?;
+        let rules = self.client_rules(topic, zstd);
+        let check = batch.check_from_client(&rules)?;
+        if check.max_timestamp == batch.header().max_timestamp {
+            Ok(batch)
+        } else {
+            Ok(batch.with_max_timestamp(check.max_timestamp))
+        }
+    }
+
+    fn client_rules(&self, topic: &crate::metadata::TopicImage, zstd: ZstdRule) -> ClientRules {
+        let compacts = topic.configs.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"));
+        ClientRules {
+            decompressed_bytes_max: self.config.net.decompressed_bytes_max,
+            keys: if compacts { KeyRule::Required } else { KeyRule::Optional },
+            zstd,
+            // The log itself knows the topic's limits of size and time.
+            batch_bytes_max: usize::MAX,
+            timestamp_earliest: i64::MIN,
+            timestamp_latest: i64::MAX,
+        }
+    }
+
+    /// Asks the coordinator about a producer's first append of a transaction to a partition: a
+    /// late request of an ended transaction must not open a new one (KIP-890).
+    async fn consent(
+        &self,
+        partition: &Arc<Partition>,
+        batch: &RecordBatch,
+        transaction: Option<TransactionalProduce>,
+    ) -> Result<Option<Verified>, BrokerError> {
+        let Some(producer) = batch.header().producer.map(|producer| producer.ident) else { return Ok(None) };
+        if !batch.header().is_transactional {
+            return Ok(None);
+        }
+        let Some(transaction) = transaction else {
+            let message = "a transactional batch came without a transactional id";
+            return Err(BrokerError::refused(ErrorCode::InvalidTxnState, message));
+        };
+        if is_open(partition, producer) {
+            return Ok(None);
+        }
+        let guard = partition.begin_verification(producer.id);
+        let version = transaction.version;
+        let add = AddToTransaction {
+            transactional_id: transaction.transactional_id,
+            producer,
+            partitions: vec![partition.topic_partition().clone()],
+            api: transaction.api,
+            version: transaction.version,
+        };
+        let asked = match transaction.version {
+            TransactionVersion::V1 => self.verify(add).await,
+            TransactionVersion::V2 => self.add_implicitly(add).await,
+        };
+        asked
+            .map_err(|error| for_producer(&error, transaction.api))
+            .map(|()| Some(Verified { guard, version }))
+    }
+
+    async fn verify(&self, add: AddToTransaction) -> Result<(), BrokerError> {
+        let results = self.verify_in_transaction(add).await?;
+        match results.into_iter().find(|(_, code)| *code != ErrorCode::None) {
+            Some((partition, code)) => {
+                Err(BrokerError::refused(code, format!("{partition} is not in the transaction")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_open(partition: &Partition, producer: ProducerIdent) -> bool {
+    partition.open_transaction(producer.id).is_some_and(|open| open.epoch == producer.epoch)
+}
+
+/// The coordinator's refusal as a producer understands it (KIP-890): what passes by itself becomes
+/// NOT_ENOUGH_REPLICAS, on which every client sends the same batch again.
+fn for_producer(error: &BrokerError, api: ClientApi) -> BrokerError {
+    let code = match error.code() {
+        ErrorCode::ConcurrentTransactions
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+        ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        ErrorCode::TransactionAbortable if api != ClientApi::TransactionAbortable => {
+            ErrorCode::InvalidTxnState
+        }
+        code => code,
+    };
+    BrokerError::refused(code, error.to_string())
+}

@@ -1,0 +1,181 @@
+//! Topics: create, delete, grow, reconfigure, and the internal ones that appear when first needed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::broker::{Broker, BrokerError, OFFSETS_TOPIC, TRANSACTION_TOPIC, configs};
+use crate::config::TopicConfig;
+use crate::error_code::ErrorCode;
+use crate::ids::{PartitionIndex, TopicId, TopicName, TopicPartition};
+use crate::metadata::decide::{self, CreateTopic, MetadataRefusal};
+use crate::metadata::{MetadataRecord, TopicImage};
+use crate::partition::OpenPartition;
+
+/// A topic that somebody asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions; `None` takes `num.partitions`.
+    pub partitions: Option<i32>,
+    /// Its own settings.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// A new topic id: random, and never one of Kafka's reserved ones.
+pub(super) fn random_topic_id() -> TopicId {
+    TopicId::from_bytes(*uuid::Uuid::new_v4().as_bytes()).expect("a version 4 UUID is never all zero")
+}
+
+impl Broker {
+    /// Checks a topic as `create_topic` would, and changes nothing.
+    pub fn validate_new_topic(&self, topic: &NewTopic) -> Result<(), BrokerError> {
+        let create = self.creation_of(topic)?;
+        decide::create_topic(&self.metadata(), &create).map_err(refused).map(|_| ())
+    }
+
+    /// Creates a topic and its partitions; done when both are durable.
+    pub async fn create_topic(&self, topic: &NewTopic) -> Result<Arc<TopicImage>, BrokerError> {
+        let create = self.creation_of(topic)?;
+        let _one_at_a_time = self.topic_changes.lock().await;
+        let image = self.change_metadata(|image| decide::create_topic(image, &create)).await?;
+        let created = image.topic(create.name.as_str()).ok_or(BrokerError::UnknownPartition)?;
+        self.make_partitions(created, 0).await?;
+        tracing::info!(topic = %created.name, partitions = created.partition_count(), "topic created");
+        Ok(Arc::clone(created))
+    }
+
+    /// Deletes a topic and its files.
+    pub async fn delete_topic(&self, name: &TopicName) -> Result<(), BrokerError> {
+        let _one_at_a_time = self.topic_changes.lock().await;
+        let topic = self.metadata().topic(name.as_str()).cloned().ok_or(BrokerError::UnknownPartition)?;
+        self.change_metadata(|_| decide::delete_topic(&topic)).await?;
+        let partitions = Arc::clone(&self.partitions);
+        let doomed = Arc::clone(&topic);
+        let deleted = tokio::task::spawn_blocking(move || {
+            partitions_of(&doomed).try_for_each(|partition| partitions.delete(&partition))
+        });
+        deleted.await.map_err(|_| BrokerError::UnknownPartition)??;
+        self.coordinators.topic_deleted(name).await;
+        tracing::info!(topic = %name, "topic deleted");
+        Ok(())
+    }
+
+    /// Checks a growth as `create_partitions` would, and changes nothing.
+    pub fn validate_new_partitions(&self, name: &TopicName, total: i32) -> Result<(), BrokerError> {
+        let topic = self.metadata().topic(name.as_str()).cloned().ok_or(BrokerError::UnknownPartition)?;
+        decide::create_partitions(&topic, total, self.broker_id()).map_err(refused).map(|_| ())
+    }
+
+    /// Grows a topic to `total` partitions.
+    pub async fn create_partitions(&self, name: &TopicName, total: i32) -> Result<(), BrokerError> {
+        let _one_at_a_time = self.topic_changes.lock().await;
+        let before = self.metadata().topic(name.as_str()).cloned().ok_or(BrokerError::UnknownPartition)?;
+        let image =
+            self.change_metadata(|_| decide::create_partitions(&before, total, self.config.node_id)).await?;
+        let grown = image.topic(name.as_str()).ok_or(BrokerError::UnknownPartition)?;
+        self.make_partitions(grown, before.partitions.len()).await
+    }
+
+    /// Replaces a topic's own settings; the caller holds `topic_changes`.
+    pub(super) async fn set_topic_configs(
+        &self,
+        topic: &TopicImage,
+        configs: BTreeMap<String, String>,
+    ) -> Result<(), BrokerError> {
+        let records = changed_configs(topic, &configs);
+        let image = self.change_metadata(|_| Ok(records)).await?;
+        let Some(topic) = image.topic(topic.name.as_str()) else { return Ok(()) };
+        let config = configs::log_config_of(&self.config, topic);
+        for partition in partitions_of(topic).filter_map(|partition| self.partitions.get(&partition)) {
+            partition.set_config(config.clone());
+        }
+        Ok(())
+    }
+
+    /// The groups' internal topic; created when first needed.
+    pub async fn offsets_topic(&self) -> Result<Arc<TopicImage>, BrokerError> {
+        self.internal_topic(OFFSETS_TOPIC, self.config.groups.offsets_topic_partitions).await
+    }
+
+    /// The transactions' internal topic; created when first needed.
+    pub async fn transaction_topic(&self) -> Result<Arc<TopicImage>, BrokerError> {
+        self.internal_topic(TRANSACTION_TOPIC, self.config.transactions.state_log_partitions).await
+    }
+
+    async fn internal_topic(&self, name: &str, partitions: i32) -> Result<Arc<TopicImage>, BrokerError> {
+        if let Some(topic) = self.metadata().topic(name) {
+            return Ok(Arc::clone(topic));
+        }
+        let settings = [("cleanup.policy", "compact"), ("compression.type", "uncompressed")];
+        let configs = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let topic = NewTopic {
+            name: TopicName::new(name),
+            partitions: Some(partitions),
+            configs: BTreeMap::from(configs),
+        };
+        match self.create_topic(&topic).await {
+            Ok(topic) => Ok(topic),
+            Err(error) if error.code() == ErrorCode::TopicAlreadyExists => {
+                self.metadata().topic(name).cloned().ok_or(BrokerError::CoordinatorUnavailable)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn creation_of(&self, topic: &NewTopic) -> Result<CreateTopic, BrokerError> {
+        TopicConfig::effective(&topic.configs, self.config.topic_defaults())
+            .map_err(|error| BrokerError::refused(ErrorCode::InvalidConfig, error.to_string()))?;
+        Ok(CreateTopic {
+            name: topic.name.clone(),
+            id: random_topic_id(),
+            partitions: topic.partitions.unwrap_or(self.config.num_partitions),
+            broker: self.config.node_id,
+            configs: topic.configs.clone(),
+        })
+    }
+
+    /// Makes the directories and logs of a topic's partitions from number `first` on.
+    async fn make_partitions(&self, topic: &Arc<TopicImage>, first: usize) -> Result<(), BrokerError> {
+        let config = configs::log_config_of(&self.config, topic);
+        let opens: Vec<OpenPartition> = partitions_of(topic)
+            .zip(&topic.partitions)
+            .skip(first)
+            .map(|(topic_partition, partition)| OpenPartition {
+                topic_partition,
+                topic_id: topic.id,
+                leader_epoch: partition.leader_epoch,
+                config: config.clone(),
+            })
+            .collect();
+        let partitions = Arc::clone(&self.partitions);
+        let now = self.clock.now();
+        let made = tokio::task::spawn_blocking(move || {
+            opens.iter().try_for_each(|open| partitions.create(open, now))
+        });
+        Ok(made.await.map_err(|_| BrokerError::UnknownPartition)??)
+    }
+}
+
+fn partitions_of(topic: &TopicImage) -> impl Iterator<Item = TopicPartition> + '_ {
+    (0..topic.partition_count())
+        .filter_map(PartitionIndex::from_wire)
+        .map(|index| TopicPartition::new(topic.name.clone(), index))
+}
+
+fn changed_configs(topic: &TopicImage, configs: &BTreeMap<String, String>) -> Vec<MetadataRecord> {
+    let topic_id = topic.id.bytes();
+    let removed = topic.configs.keys().filter(|key| !configs.contains_key(*key));
+    let removed = removed.map(|key| MetadataRecord::TopicConfig { topic_id, key: key.clone(), value: None });
+    let set = configs.iter().filter(|(key, value)| topic.configs.get(*key) != Some(value));
+    let set = set.map(|(key, value)| MetadataRecord::TopicConfig {
+        topic_id,
+        key: key.clone(),
+        value: Some(value.clone()),
+    });
+    removed.chain(set).collect()
+}
+
+fn refused(refusal: MetadataRefusal) -> BrokerError {
+    BrokerError::Refused { code: refusal.code, message: refusal.message }
+}

@@ -1,0 +1,381 @@
+//! `tidemill processor …`: processors over the admin API.
+//!
+//! `deploy` takes flags, a manifest, or a manifest with flags over it, and waits until it runs.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::error::{CliError, ExitKind};
+use super::http::{AdminApi, Call, elements, fields, path_segment, shown};
+use super::interrupt::Interrupt;
+use super::output::{Block, Format, Report, confirm, spinner};
+use super::time::{now, pause};
+use super::{GlobalArgs, module, parse_pair, time};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum ProcessorCommand {
+    /// Deploy a processor, or change one that is there; it goes on where it stopped
+    Deploy(Box<DeployArgs>),
+    /// List processors
+    List,
+    /// Show a processor: state, tasks, lag, last error
+    Describe {
+        /// Its name
+        name: String,
+    },
+    /// Stop a processor after its current transaction
+    Pause {
+        /// Its name
+        name: String,
+    },
+    /// Let a paused or failed processor go on
+    Resume {
+        /// Its name
+        name: String,
+    },
+    /// Delete a processor; its topics stay
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
+    /// Show what a processor logged
+    Logs {
+        /// Its name
+        name: String,
+        /// Go on with new lines until Ctrl-C
+        #[arg(long, short = 'f')]
+        follow: bool,
+    },
+}
+
+/// Arguments of `processor deploy`.
+#[derive(Args, Debug)]
+pub struct DeployArgs {
+    /// Its name; the manifest's unless given
+    name: Option<String>,
+    /// A manifest in TOML; flags win over it
+    #[arg(long, short = 'F')]
+    file: Option<PathBuf>,
+    /// The module: a name, a digest's beginning, or a .wasm file, which is uploaded first
+    #[arg(long, short = 'm')]
+    module: Option<String>,
+    /// An input topic; may be repeated
+    #[arg(long = "input", short = 'i', value_name = "TOPIC")]
+    inputs: Vec<String>,
+    /// An output topic; may be repeated
+    #[arg(long = "output", short = 'o', value_name = "TOPIC")]
+    outputs: Vec<String>,
+    /// Where a new processor starts to read
+    #[arg(long, value_enum)]
+    start: Option<Start>,
+    /// A setting for the guest; may be repeated
+    #[arg(long = "config", short = 'c', value_name = "KEY=VALUE", value_parser = parse_pair)]
+    config: Vec<(String, String)>,
+    /// The longest time one transaction stays open, in milliseconds
+    #[arg(long, value_name = "MS")]
+    commit_interval_ms: Option<u64>,
+    /// The guest's memory in bytes
+    #[arg(long, value_name = "BYTES")]
+    memory_bytes: Option<u64>,
+    /// The longest time for one batch, in milliseconds
+    #[arg(long, value_name = "MS")]
+    batch_time_ms: Option<u64>,
+    /// How often a failed batch is tried again
+    #[arg(long, value_name = "TIMES")]
+    retries: Option<u32>,
+    /// What to do with a record that fails for good
+    #[arg(long, value_enum)]
+    on_error: Option<Then>,
+    /// Where failed records go
+    #[arg(long, value_name = "TOPIC")]
+    dead_letter_topic: Option<String>,
+    /// Do not wait until it runs
+    #[arg(long)]
+    no_wait: bool,
+    /// How long to wait until it runs
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time::parse_duration)]
+    timeout: Duration,
+}
+
+/// Where a new processor starts to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Start {
+    Earliest,
+    Latest,
+}
+
+/// What to do with a record that fails for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Then {
+    DeadLetter,
+    Stop,
+    Skip,
+}
+
+/// A manifest, and the body of the request: what is left out is the server's to choose.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    #[serde(skip_serializing)]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<String>,
+    #[serde(default)]
+    inputs: Vec<String>,
+    #[serde(default)]
+    outputs: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<Start>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    config: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    commit: Commit,
+    #[serde(default, skip_serializing_if = "is_default")]
+    limits: Limits,
+    #[serde(default, skip_serializing_if = "is_default")]
+    on_error: OnError,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commit {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_max: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_time_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_bytes: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnError {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    then: Option<Then>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter_topic: Option<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+pub(super) fn run(global: &GlobalArgs, command: &ProcessorCommand) -> Result<Report, CliError> {
+    let api = AdminApi::new(global);
+    match command {
+        ProcessorCommand::Deploy(args) => deploy(global, &api, args),
+        ProcessorCommand::List => list(&api),
+        ProcessorCommand::Describe { name } => {
+            let answer = api.call(Call::Get, &path(name))?;
+            Ok(Report::new(fields(&answer), answer))
+        }
+        ProcessorCommand::Pause { name } => act(&api, name, "pause", "paused"),
+        ProcessorCommand::Resume { name } => act(&api, name, "resume", "resumed"),
+        ProcessorCommand::Delete { name, yes } => {
+            confirm(&format!("Delete processor {name}?"), (*yes).into())?;
+            api.call(Call::Delete, &path(name))?;
+            Ok(Report::line(format!("deleted processor {name}"), json!({"name": name, "deleted": true})))
+        }
+        ProcessorCommand::Logs { name, follow: false } => {
+            show_logs(global, &api.call(Call::Get, &format!("{}/logs", path(name)))?)?;
+            Ok(Report::silent())
+        }
+        ProcessorCommand::Logs { name, follow: true } => follow_logs(global, &api, name),
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("/v1/processors/{}", path_segment(name))
+}
+
+fn act(api: &AdminApi, name: &str, verb: &str, done: &str) -> Result<Report, CliError> {
+    let answer = api.call(Call::Post, &format!("{}/{verb}", path(name)))?;
+    let json = if answer.is_null() { json!({"name": name, "status": done}) } else { answer };
+    Ok(Report::line(format!("{done} processor {name}"), json))
+}
+
+fn list(api: &AdminApi) -> Result<Report, CliError> {
+    let answer = api.call(Call::Get, "/v1/processors")?;
+    let columns = ["name", "state", "module", "inputs", "outputs", "lag", "last_error"];
+    let row = |processor: &Value| columns.iter().map(|column| shown(processor.get(column))).collect();
+    let rows = elements(&answer, "processors").iter().map(row).collect();
+    let headers: &[_] = &["NAME", "STATE", "MODULE", "INPUTS", "OUTPUTS", "LAG", "LAST ERROR"];
+    Ok(Report::new(Block::Table { headers, rows }, answer))
+}
+
+fn deploy(global: &GlobalArgs, api: &AdminApi, args: &DeployArgs) -> Result<Report, CliError> {
+    let mut manifest = match &args.file {
+        Some(file) => read_manifest(file)?,
+        None => Manifest::default(),
+    };
+    overlay(&mut manifest, args);
+    let name = check_manifest(&manifest)?;
+    if let Some(file) = manifest.module.as_ref().filter(|module| module.ends_with(".wasm")) {
+        // A manifest's paths are relative to the manifest, a flag's to where one stands.
+        let base = args.file.as_ref().filter(|_| args.module.is_none()).and_then(|file| file.parent());
+        let pushed = module::push(global, &base.unwrap_or(Path::new("")).join(file), None)?;
+        manifest.module = pushed.get("digest").and_then(Value::as_str).map(str::to_owned);
+    }
+    let body = serde_json::to_value(&manifest)
+        .map_err(|error| CliError::usage(format!("cannot put the request together: {error}")))?;
+    let answer = api.call(Call::Put(&body), &path(&name))?;
+    if args.no_wait {
+        let json = if answer.is_null() { json!({"name": name}) } else { answer };
+        return Ok(Report::line(format!("deployed processor {name}"), json));
+    }
+    let running = wait_until_running(api, &name, args.timeout)?;
+    Ok(Report::line(format!("processor {name} is running"), running))
+}
+
+fn read_manifest(file: &Path) -> Result<Manifest, CliError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| CliError::io(format!("cannot read {}", file.display()), &error))?;
+    toml::from_str(&text).map_err(|error| {
+        let message = format!("{} is not a manifest: {}", file.display(), error.to_string().trim_end());
+        CliError::new(ExitKind::Invalid, "INVALID_MANIFEST", message)
+    })
+}
+
+/// Flags win; a list that is given replaces the manifest's.
+fn overlay(manifest: &mut Manifest, args: &DeployArgs) {
+    fn over<T: Clone>(into: &mut Option<T>, flag: &Option<T>) {
+        if flag.is_some() {
+            into.clone_from(flag);
+        }
+    }
+    over(&mut manifest.name, &args.name);
+    over(&mut manifest.module, &args.module);
+    over(&mut manifest.start, &args.start);
+    over(&mut manifest.commit.interval_ms, &args.commit_interval_ms);
+    over(&mut manifest.limits.memory_bytes, &args.memory_bytes);
+    over(&mut manifest.limits.batch_time_ms, &args.batch_time_ms);
+    over(&mut manifest.on_error.retries, &args.retries);
+    over(&mut manifest.on_error.then, &args.on_error);
+    over(&mut manifest.on_error.dead_letter_topic, &args.dead_letter_topic);
+    if !args.inputs.is_empty() {
+        manifest.inputs.clone_from(&args.inputs);
+    }
+    if !args.outputs.is_empty() {
+        manifest.outputs.clone_from(&args.outputs);
+    }
+    manifest.config.extend(args.config.iter().cloned());
+}
+
+fn check_manifest(manifest: &Manifest) -> Result<String, CliError> {
+    let missing =
+        |what: &str, how: &str| Err(CliError::usage(format!("the processor has no {what}")).with_hint(how));
+    if manifest.module.is_none() {
+        return missing("module", "give --module NAME, or `module` in the manifest");
+    }
+    if manifest.inputs.is_empty() {
+        return missing("input topic", "give --input TOPIC, or `inputs` in the manifest");
+    }
+    match &manifest.name {
+        Some(name) => Ok(name.clone()),
+        None => Err(CliError::usage("the processor has no name")
+            .with_hint("give it after `deploy`, or as `name` in the manifest")),
+    }
+}
+
+fn wait_until_running(api: &AdminApi, name: &str, patience: Duration) -> Result<Value, CliError> {
+    let deadline = now() + patience;
+    let bar = spinner(format!("waiting until {name} runs"));
+    let outcome = loop {
+        let answer = match api.call(Call::Get, &path(name)) {
+            Ok(answer) => answer,
+            Err(error) => break Err(error),
+        };
+        let state = shown(answer.get("state")).to_ascii_lowercase();
+        match state.as_str() {
+            "running" => break Ok(answer),
+            "failed" | "stopped" | "paused" => {
+                let why = shown(answer.get("last_error"));
+                let message = format!("processor {name} is {state}: {why}");
+                break Err(CliError::new(ExitKind::Failed, "PROCESSOR_NOT_RUNNING", message)
+                    .with_hint(format!("`tidemill processor logs {name}` shows what it said")));
+            }
+            _ if now() >= deadline => {
+                let message = format!("processor {name} is deployed, but still {state}");
+                break Err(CliError::new(ExitKind::Unreachable, "TIMEOUT", message)
+                    .with_hint(format!("`tidemill processor describe {name}` shows how it goes on")));
+            }
+            _ => pause(Duration::from_millis(100)),
+        }
+    };
+    bar.finish_and_clear();
+    outcome
+}
+
+/// Writes the lines of one answer to standard output; gives the position after them.
+fn show_logs(global: &GlobalArgs, answer: &Value) -> Result<Option<String>, CliError> {
+    let mut out = std::io::stdout().lock();
+    for line in elements(answer, "lines") {
+        let written = match global.format {
+            Format::Json => writeln!(out, "{line}"),
+            Format::Table => writeln!(
+                out,
+                "{} {} {} {}",
+                shown(line.get("time_ms")),
+                shown(line.get("task")),
+                shown(line.get("level")).to_uppercase(),
+                shown(line.get("message"))
+            ),
+        };
+        written.map_err(|error| CliError::io("cannot write to standard output", &error))?;
+    }
+    out.flush().map_err(|error| CliError::io("cannot write to standard output", &error))?;
+    Ok(answer.get("next").map(|next| shown(Some(next))))
+}
+
+fn follow_logs(global: &GlobalArgs, api: &AdminApi, name: &str) -> Result<Report, CliError> {
+    let interrupt = Interrupt::listen();
+    let mut since = None;
+    while !interrupt.requested() {
+        let query = since
+            .as_ref()
+            .map(|since: &String| format!("?since={}", path_segment(since)))
+            .unwrap_or_default();
+        let answer = api.call(Call::Get, &format!("{}/logs{query}", path(name)))?;
+        let next = show_logs(global, &answer)?;
+        if next.is_none() {
+            return Err(CliError::new(
+                ExitKind::Failed,
+                "CANNOT_FOLLOW",
+                "the server's answer has no position to go on from",
+            ));
+        }
+        since = next;
+        pause(Duration::from_millis(500));
+    }
+    Err(CliError::new(ExitKind::Interrupted, "INTERRUPTED", "stopped"))
+}
+
+#[cfg(test)]
+mod tests;

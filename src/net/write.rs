@@ -1,0 +1,87 @@
+//! Writes response pieces to a socket: runs of memory with one vectored write, runs of segment
+//! files with `sendfile`, so that fetched records are never copied through the broker.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+
+use crate::handlers::Piece;
+use crate::log::FileSlice;
+
+/// The most slices that one vectored write takes (Linux's `IOV_MAX` is 1024).
+const SLICES_MAX: usize = 64;
+/// File runs below this are read and written with their neighbours: a sendfile call costs more.
+const SENDFILE_BYTES_MIN: usize = 16 * 1024;
+
+/// Writes all pieces, in order.
+pub async fn write_pieces(stream: &mut TcpStream, pieces: Vec<Piece>) -> io::Result<()> {
+    let mut memory: VecDeque<Bytes> = VecDeque::new();
+    for piece in pieces {
+        match piece {
+            Piece::Bytes(bytes) => memory.push_back(bytes),
+            Piece::File(slice) => match slice.file.os_file() {
+                Some(_) if slice.bytes >= SENDFILE_BYTES_MIN => {
+                    write_memory(stream, &mut memory).await?;
+                    send_file(stream, &slice).await?;
+                }
+                Some(_) | None => memory.push_back(read_slice(&slice)?),
+            },
+        }
+    }
+    write_memory(stream, &mut memory).await
+}
+
+async fn write_memory(stream: &mut TcpStream, memory: &mut VecDeque<Bytes>) -> io::Result<()> {
+    while let Some(front) = memory.front() {
+        if front.is_empty() {
+            memory.pop_front();
+            continue;
+        }
+        let slices: Vec<IoSlice<'_>> =
+            memory.iter().take(SLICES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
+        let mut written = stream.write_vectored(&slices).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while written > 0 {
+            let Some(front) = memory.front_mut() else { break };
+            let step = written.min(front.len());
+            front.advance(step);
+            written -= step;
+            if front.is_empty() {
+                memory.pop_front();
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn send_file(stream: &TcpStream, slice: &FileSlice) -> io::Result<()> {
+    let Some(file) = slice.file.os_file() else { return Ok(()) };
+    let end = slice.position + u64::try_from(slice.bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut position = slice.position;
+    while position < end {
+        let left = usize::try_from(end - position).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let sent = stream
+            .async_io(Interest::WRITABLE, || {
+                rustix::fs::sendfile(stream, file, Some(&mut position), left).map_err(io::Error::from)
+            })
+            .await?;
+        if sent == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "a segment file is shorter than its index says",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn read_slice(slice: &FileSlice) -> io::Result<Bytes> {
+    let mut bytes = vec![0; slice.bytes];
+    slice.file.read_exact_at(slice.position, &mut bytes).map_err(io::Error::other)?;
+    Ok(Bytes::from(bytes))
+}

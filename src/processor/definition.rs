@@ -1,0 +1,357 @@
+//! What a processor is: its module, its inputs and outputs, and how it commits and fails.
+//!
+//! A definition is a value: checked here, stored as a MessagePack record by whoever keeps the
+//! catalogue, run by the supervisor. Refusals are plain sentences for the person who deploys. No
+//! IO, no async.
+
+use crate::ids::{GroupId, TopicName, TransactionalId};
+use crate::ids::{PartitionIndex, TopicPartition};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+mod loops;
+pub use loops::find_loop;
+
+/// The longest name of a topic that Kafka accepts.
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+/// The longest name of a processor: room is left for `<name>.dlq`.
+pub const PROCESSOR_NAME_BYTES_MAX: usize = 200;
+
+/// One processor, as deployed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProcessorDefinition {
+    /// Its name: also the consumer group under which it commits.
+    pub name: String,
+    /// The SHA-256 digest (hex) of the module that it runs.
+    pub module: String,
+    /// The topics that it reads; one task per partition of each.
+    #[serde(with = "topic_names")]
+    pub inputs: Vec<TopicName>,
+    /// The topics that the module may write to.
+    #[serde(with = "topic_names")]
+    pub outputs: Vec<TopicName>,
+    /// Where to begin where nothing has been committed yet.
+    #[serde(default)]
+    pub start: StartPosition,
+    /// Handed to the module when an instance starts.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// When a transaction is closed.
+    #[serde(default)]
+    pub commit: CommitPolicy,
+    /// What one instance may use.
+    #[serde(default)]
+    pub limits: TaskLimits,
+    /// What happens to a record that the module cannot process.
+    #[serde(default)]
+    pub on_error: ErrorPolicy,
+    /// Whether its tasks run.
+    #[serde(default)]
+    pub run: RunMode,
+}
+
+/// Where a task begins on a partition without a committed offset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartPosition {
+    /// Only ever where the group has committed; without that, at the earliest record.
+    #[default]
+    Committed,
+    /// At the earliest record.
+    Earliest,
+    /// Behind the last stable record at the task's first start.
+    Latest,
+}
+
+/// Whether a processor's tasks run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunMode {
+    /// They run.
+    #[default]
+    Running,
+    /// They are stopped until someone resumes the processor.
+    Paused,
+}
+
+/// The bounds that close a transaction, whichever comes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CommitPolicy {
+    /// The least time between two commits of a task under a steady stream.
+    pub interval_ms: u64,
+    /// Source records per transaction.
+    pub records_max: u64,
+    /// Output bytes per transaction; one call's output may go over it.
+    pub bytes_max: u64,
+}
+
+impl Default for CommitPolicy {
+    fn default() -> CommitPolicy {
+        CommitPolicy { interval_ms: 100, records_max: 10_000, bytes_max: 8 << 20 }
+    }
+}
+
+/// What one instance of the module may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskLimits {
+    /// Linear memory of the instance.
+    pub memory_bytes: u64,
+    /// Time for one call.
+    pub batch_time_ms: u64,
+    /// Output of one call.
+    pub output_bytes: u64,
+}
+
+impl Default for TaskLimits {
+    fn default() -> TaskLimits {
+        TaskLimits { memory_bytes: 64 << 20, batch_time_ms: 2_000, output_bytes: 16 << 20 }
+    }
+}
+
+/// What happens when the module fails on a record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ErrorPolicy {
+    /// How often a failing record is tried again before `then`.
+    pub retries: u32,
+    /// The wait before the first retry; it doubles with each.
+    pub backoff_ms: u64,
+    /// What to do after the last retry.
+    pub then: FailureAction,
+    /// Where dead letters go; `<name>.dlq` if not said.
+    #[serde(with = "optional_topic_name")]
+    pub dead_letter_topic: Option<TopicName>,
+}
+
+impl Default for ErrorPolicy {
+    fn default() -> ErrorPolicy {
+        ErrorPolicy { retries: 2, backoff_ms: 100, then: FailureAction::DeadLetter, dead_letter_topic: None }
+    }
+}
+
+/// The end of a record that cannot be processed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureAction {
+    /// It is written to the dead-letter topic in the same transaction, and the stream goes on.
+    DeadLetter,
+    /// The task stops in front of it.
+    Stop,
+    /// It is counted and left out.
+    Skip,
+}
+
+/// Why a definition is refused, in a sentence for the person who deploys it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct DefinitionError {
+    /// Which rule it breaks: a stable name for programs.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl DefinitionError {
+    fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> DefinitionError {
+        DefinitionError { code, message: message.into(), hint: hint.into() }
+    }
+}
+
+impl ProcessorDefinition {
+    /// The consumer group under which its tasks commit: ordinary Kafka tools see the lag there.
+    pub fn group(&self) -> GroupId {
+        GroupId::new(self.name.as_str())
+    }
+
+    /// The transactional id of the task of one input partition.
+    pub fn transactional_id(&self, input: &TopicPartition) -> TransactionalId {
+        TransactionalId::new(format!("proc/{}/{input}", self.name))
+    }
+
+    /// Where its dead letters go, if its policy writes any.
+    pub fn dead_letter_topic(&self) -> Option<TopicName> {
+        match self.on_error.then {
+            FailureAction::DeadLetter => Some(
+                self.on_error
+                    .dead_letter_topic
+                    .clone()
+                    .unwrap_or_else(|| TopicName::new(format!("{}.dlq", self.name))),
+            ),
+            FailureAction::Stop | FailureAction::Skip => None,
+        }
+    }
+
+    /// Every topic that it may write to: outputs and dead letters.
+    pub fn written_topics(&self) -> BTreeSet<TopicName> {
+        self.outputs.iter().cloned().chain(self.dead_letter_topic()).collect()
+    }
+
+    /// The wait before retry number `attempt` (from 1).
+    pub fn backoff(&self, attempt: u32) -> Duration {
+        const BACKOFF_MS_MAX: u64 = 10_000;
+        let factor = 1u64 << attempt.saturating_sub(1).min(16);
+        Duration::from_millis(self.on_error.backoff_ms.saturating_mul(factor).min(BACKOFF_MS_MAX))
+    }
+
+    /// Checks the definition by itself and against the others that are deployed.
+    pub fn validate<'a>(
+        &'a self,
+        others: impl IntoIterator<Item = &'a ProcessorDefinition>,
+    ) -> Result<(), DefinitionError> {
+        self.validate_names()?;
+        self.validate_topics()?;
+        self.validate_numbers()?;
+        let others = others.into_iter().filter(|other| other.name != self.name).collect::<Vec<_>>();
+        match find_loop(self, &others) {
+            None => Ok(()),
+            Some(path) => Err(DefinitionError::new(
+                "PROCESSOR_LOOP",
+                format!("Processor \"{}\" would feed itself without end: {path}.", self.name),
+                "Write to a topic that does not lead back to one of the inputs.",
+            )),
+        }
+    }
+
+    fn validate_names(&self) -> Result<(), DefinitionError> {
+        if let Err(why) = check_name(&self.name, PROCESSOR_NAME_BYTES_MAX) {
+            return Err(DefinitionError::new(
+                "INVALID_PROCESSOR_NAME",
+                format!("\"{}\" cannot be a processor's name: {why}.", self.name),
+                "Use letters, digits, '.', '_' and '-'.",
+            ));
+        }
+        if self.module.len() != 64 || !self.module.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(DefinitionError::new(
+                "INVALID_MODULE_DIGEST",
+                format!("\"{}\" is not a module's SHA-256 digest in hexadecimal.", self.module),
+                "Name the module by its digest, or by the name it was uploaded under.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn validate_topics(&self) -> Result<(), DefinitionError> {
+        if self.inputs.is_empty() {
+            return Err(DefinitionError::new(
+                "NO_INPUTS",
+                format!("Processor \"{}\" reads no topic.", self.name),
+                "Name at least one topic in \"inputs\".",
+            ));
+        }
+        let written = self.outputs.iter().chain(&self.on_error.dead_letter_topic);
+        for (topic, role) in self.inputs.iter().map(|t| (t, "read")).chain(written.map(|t| (t, "written"))) {
+            if let Err(why) = check_name(topic.as_str(), TOPIC_NAME_BYTES_MAX) {
+                return Err(DefinitionError::new(
+                    "INVALID_TOPIC_EXCEPTION",
+                    format!("\"{topic}\" cannot be a topic's name: {why}."),
+                    "Use letters, digits, '.', '_' and '-'.",
+                ));
+            }
+            if topic.as_str().starts_with("__") {
+                return Err(DefinitionError::new(
+                    "INTERNAL_TOPIC",
+                    format!("\"{topic}\" belongs to the broker itself and cannot be {role} by a processor."),
+                    "Topics whose names begin with \"__\" are internal; use another topic.",
+                ));
+            }
+        }
+        for (list, what) in [(&self.inputs, "inputs"), (&self.outputs, "outputs")] {
+            let mut seen = BTreeSet::new();
+            if let Some(twice) = list.iter().find(|topic| !seen.insert(*topic)) {
+                return Err(DefinitionError::new(
+                    "DUPLICATE_TOPIC",
+                    format!("Topic \"{twice}\" is named twice in \"{what}\"."),
+                    "Name each topic once.",
+                ));
+            }
+        }
+        match self.dead_letter_topic().filter(|dead_letters| self.outputs.contains(dead_letters)) {
+            None => Ok(()),
+            Some(topic) => Err(DefinitionError::new(
+                "DEAD_LETTERS_IN_OUTPUT",
+                format!("Topic \"{topic}\" is both an output and the dead-letter topic."),
+                "Give dead letters a topic of their own in \"on_error\".\"dead_letter_topic\".",
+            )),
+        }
+    }
+
+    fn validate_numbers(&self) -> Result<(), DefinitionError> {
+        let ranges = [
+            ("commit.interval_ms", self.commit.interval_ms, 0, 60_000),
+            ("commit.records_max", self.commit.records_max, 1, 10_000_000),
+            ("commit.bytes_max", self.commit.bytes_max, 1, 256 << 20),
+            ("limits.memory_bytes", self.limits.memory_bytes, 64 << 10, 4 << 30),
+            ("limits.batch_time_ms", self.limits.batch_time_ms, 1, 30_000),
+            ("limits.output_bytes", self.limits.output_bytes, 1, 256 << 20),
+            ("on_error.retries", u64::from(self.on_error.retries), 0, 1_000),
+            ("on_error.backoff_ms", self.on_error.backoff_ms, 0, 60_000),
+        ];
+        match ranges.into_iter().find(|(_, value, least, most)| value < least || value > most) {
+            None => Ok(()),
+            Some((name, value, least, most)) => Err(DefinitionError::new(
+                "OUT_OF_RANGE",
+                format!("\"{name}\" is {value}, outside {least} to {most}."),
+                format!("Choose a value from {least} to {most}, or leave it out for the default."),
+            )),
+        }
+    }
+}
+
+/// Kafka's rule for names of topics (`org.apache.kafka.common.internals.Topic`), used for processors too.
+fn check_name(name: &str, bytes_max: usize) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() {
+        Err("it is empty".into())
+    } else if name == "." || name == ".." {
+        Err("it is a path, not a name".into())
+    } else if name.len() > bytes_max {
+        Err(format!("it is longer than {bytes_max} characters"))
+    } else if let Some(wrong) = name.chars().find(|c| !u8::try_from(*c).is_ok_and(allowed)) {
+        Err(format!("it contains {wrong:?}"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The input partitions of a topic with `partitions` partitions.
+pub fn input_partitions(topic: &TopicName, partitions: i32) -> impl Iterator<Item = TopicPartition> + '_ {
+    (0..partitions)
+        .filter_map(PartitionIndex::from_wire)
+        .map(|partition| TopicPartition::new(topic.clone(), partition))
+}
+
+mod topic_names {
+    //! Topic names as a list of strings.
+    use super::TopicName;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(names: &[TopicName], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(names.iter().map(TopicName::as_str))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TopicName>, D::Error> {
+        Ok(Vec::<String>::deserialize(deserializer)?.into_iter().map(TopicName::new).collect())
+    }
+}
+
+mod optional_topic_name {
+    //! A topic name as a string, or nothing.
+    use super::TopicName;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(name: &Option<TopicName>, serializer: S) -> Result<S::Ok, S::Error> {
+        name.as_ref().map(TopicName::as_str).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TopicName>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.map(TopicName::new))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,141 @@
+//! A plugin host whose modules are written in Rust, for tests: what a record's value begins with
+//! says what the module does with it. Never shipped.
+
+use crate::plugin::{
+    FaultReason, InputBatch, InstanceOptions, LogLevel, LogLine, LogSource, ModuleDescription, ModuleDigest,
+    NewOutput, OutputBatch, OutputBuilder, PluginError, PluginHost, ProcessFault, ProcessorInstance, World,
+};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Keeps modules that all do the same: echo, unless a record says otherwise.
+///
+/// `poison` is rejected, `trap` traps, `panic` panics the host, `fatal` stops the task, `flaky` fails
+/// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
+/// `at PARTITION` goes to that partition, `say TEXT` logs.
+pub(crate) struct FakeHost {
+    modules: Mutex<BTreeMap<ModuleDigest, ModuleDescription>>,
+    /// How many records have been processed, failed calls included.
+    pub processed: Arc<watch::Sender<usize>>,
+}
+
+impl FakeHost {
+    pub fn new() -> FakeHost {
+        FakeHost { modules: Mutex::default(), processed: Arc::new(watch::Sender::new(0)) }
+    }
+}
+
+impl PluginHost for FakeHost {
+    fn compile(&self, module: &[u8]) -> Result<ModuleDescription, PluginError> {
+        if module.starts_with(b"not wasm") {
+            return Err(PluginError::NotWebAssembly { found: "text".into() });
+        }
+        let description = ModuleDescription {
+            digest: ModuleDigest::of(module),
+            world: World::ProcessorFlat,
+            contract_version: "0.1.0".into(),
+            imports: vec![],
+            exports: vec![],
+            module_bytes: u64::try_from(module.len()).unwrap(),
+            compiled_bytes: 1,
+            compile_ms: 1,
+        };
+        self.modules.lock().insert(description.digest, description.clone());
+        Ok(description)
+    }
+
+    fn load(&self, digest: &ModuleDigest) -> Result<(), PluginError> {
+        self.describe(digest).map(|_| ())
+    }
+
+    fn describe(&self, digest: &ModuleDigest) -> Result<ModuleDescription, PluginError> {
+        self.modules.lock().get(digest).cloned().ok_or(PluginError::NotFound(*digest))
+    }
+
+    fn list(&self) -> Result<Vec<ModuleDescription>, PluginError> {
+        Ok(self.modules.lock().values().cloned().collect())
+    }
+
+    fn remove(&self, digest: &ModuleDigest) -> Result<(), PluginError> {
+        self.modules.lock().remove(digest).map(|_| ()).ok_or(PluginError::NotFound(*digest))
+    }
+
+    fn instantiate(
+        &self,
+        digest: &ModuleDigest,
+        options: InstanceOptions,
+    ) -> Result<Box<dyn ProcessorInstance>, PluginError> {
+        self.describe(digest)?;
+        let output = options.config.iter().find(|(key, _)| key == "output");
+        let output = output.map_or("out".to_owned(), |(_, topic)| topic.clone());
+        Ok(Box::new(FakeInstance { options, output, dead: false, processed: self.processed.clone() }))
+    }
+}
+
+struct FakeInstance {
+    options: InstanceOptions,
+    output: String,
+    dead: bool,
+    processed: Arc<watch::Sender<usize>>,
+}
+
+impl ProcessorInstance for FakeInstance {
+    fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
+        if self.dead {
+            return Err(ProcessFault::Dead);
+        }
+        let mut out = OutputBuilder::new();
+        for record in batch.records() {
+            let record = record.unwrap();
+            let value = String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
+            let fault = |reason| ProcessFault::Record {
+                index: record.index,
+                reason,
+                message: format!("cannot take {value}"),
+            };
+            let (word, rest) = value.split_once(' ').unwrap_or((&value, ""));
+            let mut new = NewOutput {
+                topic: &self.output,
+                key: record.key,
+                value: record.value,
+                source_index: record.index,
+                ..NewOutput::default()
+            };
+            match word {
+                "poison" => return Err(fault(FaultReason::Reject)),
+                "fatal" => return Err(fault(FaultReason::Fatal)),
+                "flaky" if batch.attempt == 0 => return Err(fault(FaultReason::Retry)),
+                "trap" => {
+                    self.dead = true;
+                    return Err(ProcessFault::Trap { message: "unreachable".into(), function: None });
+                }
+                "panic" => panic!("the host has a bug"),
+                "drop" => {}
+                "big" => {
+                    let big = vec![b'x'; 2 << 20];
+                    out.push(NewOutput { value: Some(&big), ..new });
+                }
+                "to" => {
+                    let (topic, text) = rest.split_once(' ').unwrap();
+                    out.push(NewOutput { topic, value: Some(text.as_bytes()), ..new });
+                }
+                "at" => {
+                    new.partition = crate::ids::PartitionIndex::from_wire(rest.parse().unwrap());
+                    out.push(new);
+                }
+                "say" => self.options.log.send(LogLine {
+                    level: LogLevel::Info,
+                    source: LogSource::Log,
+                    message: rest.into(),
+                    dropped_before: 0,
+                }),
+                _ => out.push(new),
+            }
+        }
+        let count = batch.record_count();
+        self.processed.send_modify(|sum| *sum += usize::try_from(count).unwrap());
+        out.build(count).map_err(|bad| ProcessFault::BadOutput(bad.0))
+    }
+}

@@ -1,0 +1,388 @@
+//! The first stage of a task: reads committed records, has the module process them, and hands over
+//! one unit of work per transaction while the one before it is being committed.
+//!
+//! A failing call is narrowed down to the one bad record, so that only it meets the error policy.
+//! The guest runs on blocking threads only.
+
+use super::backend::BackendError;
+use super::context::{TaskContext, Waited};
+use super::dead_letter::DeadLetter;
+use super::definition::FailureAction;
+use super::engine::{Again, CallError, Engine, Fault, PartitionCounts};
+use super::isolation::Isolation;
+use super::span::{Span, spans_of};
+use super::unit::Unit;
+use crate::ids::{Offset, TopicId};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Why the stage ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum ReadEnd {
+    /// The task was told to stop; what was done has been handed over.
+    Stopped,
+    /// The input topic is gone, or is another one of the same name.
+    TopicChanged,
+    /// The task cannot go on; what was done has been handed over.
+    Failed(String),
+    /// The task has to begin again from the committed offset.
+    Rewind(String),
+}
+
+/// Some records still to be processed.
+struct Work {
+    span: Span,
+    /// How often they have failed, if it is a single record.
+    failed: u32,
+    /// Their sentence, once no more tries are left.
+    verdict: Option<Fault>,
+}
+
+/// The first stage.
+pub(super) struct ReadStage<'a> {
+    context: &'a TaskContext,
+    isolation: &'a Isolation,
+    topic_id: TopicId,
+    /// Away while a call runs.
+    engine: Option<Engine>,
+    unit: Unit,
+    units: mpsc::Sender<Unit>,
+    next_commit: Instant,
+    /// Since when the position is ahead of the handed over offset by offsets without records only.
+    skipped_since: Option<Instant>,
+    next_refresh: Instant,
+}
+
+impl<'a> ReadStage<'a> {
+    pub fn new(
+        context: &'a TaskContext,
+        isolation: &'a Isolation,
+        topic_id: TopicId,
+        start: Offset,
+        units: mpsc::Sender<Unit>,
+    ) -> ReadStage<'a> {
+        let engine = Engine::new(
+            context.host.clone(),
+            context.definition.clone(),
+            context.input.clone(),
+            context.log_sink(),
+        );
+        let now = Instant::now();
+        ReadStage {
+            context,
+            isolation,
+            topic_id,
+            engine: Some(engine),
+            unit: Unit::new(start),
+            units,
+            next_commit: now,
+            skipped_since: None,
+            next_refresh: now,
+        }
+    }
+
+    /// Reads until something ends it.
+    pub async fn run(mut self) -> ReadEnd {
+        let end = loop {
+            match self.step().await {
+                Ok(()) => {}
+                Err(end) => break end,
+            }
+        };
+        match end {
+            ReadEnd::Stopped | ReadEnd::Failed(_) => {
+                // Everything before the stop is whole: it need not be done again.
+                if self.unit.next_offset > self.unit.first_offset {
+                    let _ = self.hand_over().await;
+                }
+            }
+            ReadEnd::TopicChanged | ReadEnd::Rewind(_) => {}
+        }
+        end
+    }
+
+    async fn step(&mut self) -> Result<(), ReadEnd> {
+        if self.context.is_stopped() {
+            return Err(ReadEnd::Stopped);
+        }
+        if Instant::now() >= self.next_refresh {
+            self.refresh_counts().await?;
+        }
+        self.hand_over_if_due().await?;
+        let context = self.context;
+        let position = self.unit.next_offset;
+        let fetch =
+            context.backend.fetch(&context.input, position, context.tuning.fetch_bytes, self.fetch_wait());
+        let found = tokio::select! {
+            biased;
+            () = context.stopped() => return Err(ReadEnd::Stopped),
+            () = topic_changed(context, self.topic_id) => return Err(ReadEnd::TopicChanged),
+            found = fetch => found.map_err(|error| fetch_failed(&error))?,
+        };
+        if found.topic_id != self.topic_id {
+            return Err(ReadEnd::TopicChanged);
+        }
+        context.board.saw_last_stable(found.last_stable_offset);
+        let next_offset = found.next_offset;
+        let spans = spans_of(found.batches, position, next_offset, context.tuning.call_bytes)
+            .map_err(|error| ReadEnd::Failed(format!("the input at offset {position}: {error}")))?;
+        self.process_spans(spans).await?;
+        if next_offset > self.unit.next_offset {
+            // Markers, aborted records, or gaps that compaction left.
+            self.unit.next_offset = next_offset;
+        }
+        if self.unit.is_without_records() && self.unit.next_offset > self.unit.first_offset {
+            self.skipped_since.get_or_insert_with(Instant::now);
+        }
+        Ok(())
+    }
+
+    fn fetch_wait(&self) -> Duration {
+        let longest = self.context.tuning.fetch_wait;
+        let wake = if self.unit.is_without_records() {
+            self.skipped_since.map(|since| since + self.context.tuning.lazy_commit)
+        } else {
+            Some(self.next_commit)
+        };
+        wake.map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest))
+    }
+
+    async fn process_spans(&mut self, spans: VecDeque<Span>) -> Result<(), ReadEnd> {
+        for span in spans {
+            let mut stack = vec![Work { span, failed: 0, verdict: None }];
+            while let Some(work) = stack.pop() {
+                if self.context.is_stopped() {
+                    return Err(ReadEnd::Stopped);
+                }
+                self.process(work, &mut stack).await?;
+                self.hand_over_if_due().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn process(&mut self, work: Work, stack: &mut Vec<Work>) -> Result<(), ReadEnd> {
+        let work = self.shorten(work, stack);
+        if let Some(fault) = work.verdict {
+            return self.settle(&work.span, work.failed, &fault);
+        }
+        if work.failed > 0 {
+            // Whatever comes of the record, those before it need not wait for it.
+            self.hand_over_if_due().await?;
+            if self.context.wait(self.context.definition.backoff(work.failed)).await == Waited::Stopped {
+                return Err(ReadEnd::Stopped);
+            }
+        }
+        let Work { span, failed, .. } = work;
+        let (span, answer) = self.call(span, failed).await;
+        match answer {
+            Ok(()) => Ok(()),
+            Err(CallError::NoInstance(cause)) => Err(ReadEnd::Rewind(cause)),
+            Err(CallError::Fault(fault)) => self.narrow(span, failed, fault, stack).await,
+        }
+    }
+
+    /// Cuts work that is more than the present transaction may hold, and puts the rest back.
+    fn shorten(&self, work: Work, stack: &mut Vec<Work>) -> Work {
+        let count = work.span.count();
+        let first = work.span.first_offset();
+        let room = if first.is_some_and(|offset| self.isolation.holds(offset)) {
+            1
+        } else {
+            let records_max = self.context.definition.commit.records_max;
+            let left = records_max.saturating_sub(self.unit.counts.records_in).max(1);
+            u32::try_from(left).unwrap_or(u32::MAX)
+        };
+        let mut work = work;
+        if count > room {
+            let (now, later) = work.span.split_at(room);
+            stack.push(Work { span: later, failed: 0, verdict: None });
+            work = Work { span: now, failed: 0, verdict: None };
+        }
+        let refusal = first.filter(|_| work.span.count() == 1);
+        if let Some(cause) = refusal.and_then(|offset| self.isolation.refusal_of(offset)) {
+            let message = format!("the cluster refused its output: {cause}");
+            work.verdict =
+                Some(Fault { index: None, code: "output-refused", message, again: Again::Useless });
+        }
+        work
+    }
+
+    /// Calls the module on a blocking thread.
+    async fn call(&mut self, span: Span, attempt: u32) -> (Span, Result<(), CallError>) {
+        let mut engine = self.engine.take().expect("it is away only while a call runs");
+        let mut unit = std::mem::replace(&mut self.unit, Unit::new(Offset::ZERO));
+        let called = tokio::task::spawn_blocking(move || {
+            let answer = engine.process(&span, attempt, &mut unit);
+            (engine, unit, span, answer)
+        });
+        match called.await {
+            Ok((engine, unit, span, answer)) => {
+                self.engine = Some(engine);
+                self.unit = unit;
+                (span, answer)
+            }
+            // A panic of ours, not of the guest: let it end the task.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going down, and the task with it.
+                Err(_cancelled) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Puts the work back in smaller pieces, so that in the end only the bad record fails.
+    async fn narrow(
+        &mut self,
+        span: Span,
+        failed: u32,
+        fault: Fault,
+        stack: &mut Vec<Work>,
+    ) -> Result<(), ReadEnd> {
+        if fault.again == Again::StopTask {
+            return Err(ReadEnd::Failed(format!("the module cannot go on: {}", fault.message)));
+        }
+        if fault.code == "bad-output" && self.refresh_counts().await? == Refreshed::Changed {
+            stack.push(Work { span, failed, verdict: None });
+            return Ok(());
+        }
+        let count = span.count();
+        let again = |span| Work { span, failed: 0, verdict: None };
+        if count <= 1 {
+            stack.push(self.next_try(span, failed + 1, fault));
+            return Ok(());
+        }
+        match fault.index.filter(|index| *index < count) {
+            Some(index) => {
+                let (before, rest) = span.split_at(index);
+                let (bad, after) = rest.split_at(1);
+                if after.count() > 0 {
+                    stack.push(again(after));
+                }
+                stack.push(self.next_try(bad, 1, fault));
+                if before.count() > 0 {
+                    stack.push(again(before));
+                }
+            }
+            None => {
+                let (first, second) = span.split_at(count / 2);
+                stack.push(again(second));
+                stack.push(again(first));
+            }
+        }
+        Ok(())
+    }
+
+    fn next_try(&self, span: Span, failed: u32, fault: Fault) -> Work {
+        let hopeless = fault.again == Again::Useless || failed > self.context.definition.on_error.retries;
+        Work { span, failed, verdict: hopeless.then_some(fault) }
+    }
+
+    /// Carries out the policy on the one record of a span.
+    fn settle(&mut self, span: &Span, attempts: u32, fault: &Fault) -> Result<(), ReadEnd> {
+        let context = self.context;
+        let definition = &context.definition;
+        let offset = span.first_offset().map_or_else(|| "?".into(), |offset| offset.to_string());
+        let text = format!("record at offset {offset} failed ({}): {}", fault.code, fault.message);
+        context.board.update(|status| status.last_error = Some(text.clone()));
+        context.log("error", &text);
+        match (definition.on_error.then, definition.dead_letter_topic()) {
+            (FailureAction::DeadLetter, Some(topic)) => {
+                let letter = DeadLetter {
+                    message: &fault.message,
+                    code: fault.code,
+                    source: &context.input,
+                    processor: &definition.name,
+                    module: &definition.module,
+                    attempts,
+                };
+                let engine = self.engine.as_ref().expect("no call runs");
+                engine
+                    .dead_letter(span, &topic, &letter, &mut self.unit)
+                    .map_err(|unreadable| ReadEnd::Failed(unreadable.message))
+            }
+            (FailureAction::Skip, _) => {
+                self.unit.counts.skipped += 1;
+                self.unit.passed(span);
+                Ok(())
+            }
+            (FailureAction::Stop, _) | (FailureAction::DeadLetter, None) => Err(ReadEnd::Failed(text)),
+        }
+    }
+
+    async fn hand_over_if_due(&mut self) -> Result<(), ReadEnd> {
+        let policy = &self.context.definition.commit;
+        let now = Instant::now();
+        let due = if self.unit.is_without_records() {
+            let patience = self.context.tuning.lazy_commit;
+            self.skipped_since.is_some_and(|since| now >= since + patience)
+        } else {
+            now >= self.next_commit
+                || self.unit.counts.records_in >= policy.records_max
+                || u64::try_from(self.unit.bytes()).unwrap_or(u64::MAX) >= policy.bytes_max
+                || self.isolation.holds(self.unit.first_offset)
+        };
+        if due { self.hand_over().await } else { Ok(()) }
+    }
+
+    async fn hand_over(&mut self) -> Result<(), ReadEnd> {
+        let next = Unit::new(self.unit.next_offset);
+        let unit = std::mem::replace(&mut self.unit, next);
+        self.next_commit = Instant::now() + Duration::from_millis(self.context.definition.commit.interval_ms);
+        self.skipped_since = None;
+        if let Some(engine) = &mut self.engine {
+            engine.turn();
+        }
+        // If the committer is gone, its failure is what ends the session.
+        self.units.send(unit).await.map_err(|_| ReadEnd::Rewind("the committer has stopped".into()))
+    }
+
+    async fn refresh_counts(&mut self) -> Result<Refreshed, ReadEnd> {
+        let mut counts = PartitionCounts::new();
+        for topic in self.context.definition.written_topics() {
+            match self.context.in_place(|| self.context.backend.topic(&topic)).await {
+                Ok(Some(found)) => {
+                    counts.insert(topic, found.partitions);
+                }
+                Ok(None) => return Err(ReadEnd::Rewind(format!("output topic \"{topic}\" does not exist"))),
+                Err(error) => return Err(ReadEnd::Rewind(error.to_string())),
+            }
+        }
+        self.next_refresh = Instant::now() + self.context.tuning.output_refresh;
+        let engine = self.engine.as_mut().expect("no call runs");
+        let changed = engine.counts != counts;
+        engine.counts = counts;
+        Ok(if changed { Refreshed::Changed } else { Refreshed::Same })
+    }
+}
+
+/// Whether the outputs have other partitions than before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Refreshed {
+    Changed,
+    Same,
+}
+
+fn fetch_failed(error: &BackendError) -> ReadEnd {
+    match error {
+        BackendError::UnknownTopic(_) => ReadEnd::TopicChanged,
+        BackendError::Fatal { .. } => ReadEnd::Failed(error.to_string()),
+        BackendError::OffsetOutOfRange
+        | BackendError::Retriable { .. }
+        | BackendError::Abortable { .. }
+        | BackendError::Fenced { .. }
+        | BackendError::Rejected { .. } => ReadEnd::Rewind(error.to_string()),
+    }
+}
+
+/// Resolves once the input topic is known to be another one.
+async fn topic_changed(context: &TaskContext, id: TopicId) {
+    let mut topic = context.topic.clone();
+    let nobody_looks = topic.wait_for(|now| now.is_some_and(|now| now.id != id)).await.is_err();
+    if nobody_looks {
+        // The fetches will tell.
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,299 @@
+//! The catalogue of what is deployed: modules by digest and name, and processor definitions.
+//!
+//! A fold over records: a change is decided here, persisted by the caller's function, and only then
+//! applied, so that what anyone sees has already been kept. Knows no files, no topics, no tasks.
+
+use super::definition::{DefinitionError, ProcessorDefinition, RunMode};
+use futures_util::future::BoxFuture;
+use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Keeps one record durably; answers why it could not.
+pub type Persist = Arc<dyn Fn(RegistryRecord) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// One change of the catalogue, as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegistryRecord {
+    /// A module is known from now on, or has another set of names.
+    PutModule(ModuleEntry),
+    /// A module is gone.
+    DeleteModule {
+        /// Its digest.
+        digest: String,
+    },
+    /// A processor is deployed or replaced.
+    PutProcessor(Box<ProcessorDefinition>),
+    /// A processor is gone.
+    DeleteProcessor {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl RegistryRecord {
+    /// What the record is about: a later record of the same key replaces it.
+    pub fn key(&self) -> String {
+        match self {
+            RegistryRecord::PutModule(ModuleEntry { digest, .. })
+            | RegistryRecord::DeleteModule { digest } => format!("module/{digest}"),
+            RegistryRecord::PutProcessor(definition) => format!("processor/{}", definition.name),
+            RegistryRecord::DeleteProcessor { name } => format!("processor/{name}"),
+        }
+    }
+
+    /// Whether the record says that something is gone.
+    pub fn is_deletion(&self) -> bool {
+        match self {
+            RegistryRecord::PutModule(_) | RegistryRecord::PutProcessor(_) => false,
+            RegistryRecord::DeleteModule { .. } | RegistryRecord::DeleteProcessor { .. } => true,
+        }
+    }
+
+    /// The record as MessagePack with field names, so that later versions may add fields.
+    pub fn encode(&self) -> Result<Vec<u8>, RegistryError> {
+        rmp_serde::to_vec_named(self).map_err(|error| RegistryError::Persist(error.to_string()))
+    }
+
+    /// The record of these bytes.
+    pub fn decode(bytes: &[u8]) -> Result<RegistryRecord, RegistryError> {
+        rmp_serde::from_slice(bytes).map_err(|error| RegistryError::Persist(error.to_string()))
+    }
+}
+
+/// What the catalogue knows of a module.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ModuleEntry {
+    /// SHA-256 of the module's bytes, in hexadecimal.
+    pub digest: String,
+    /// The names it was uploaded under; a name belongs to the last module uploaded under it.
+    #[serde(default)]
+    pub names: BTreeSet<String>,
+    /// Which kind of plugin it is.
+    pub world: String,
+    /// What it imports.
+    #[serde(default)]
+    pub imports: Vec<String>,
+    /// Its size as uploaded.
+    #[serde(default)]
+    pub module_bytes: u64,
+    /// The size of its compiled form.
+    #[serde(default)]
+    pub compiled_bytes: u64,
+    /// How long compiling took.
+    #[serde(default)]
+    pub compile_ms: u64,
+}
+
+/// Why the catalogue refuses a change.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The definition breaks a rule.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// No module has this digest, digest prefix or name.
+    #[error("there is no module \"{0}\"")]
+    UnknownModule(String),
+    /// More than one module's digest begins like this.
+    #[error("\"{prefix}\" is the beginning of {count} modules' digests")]
+    AmbiguousModule {
+        /// What was asked for.
+        prefix: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// A module that processors use cannot be deleted.
+    #[error("module {digest} is used by {}", .processors.join(", "))]
+    ModuleInUse {
+        /// The module.
+        digest: String,
+        /// The processors that use it.
+        processors: Vec<String>,
+    },
+    /// No processor has this name.
+    #[error("there is no processor \"{0}\"")]
+    UnknownProcessor(String),
+    /// The change could not be kept, and did not happen.
+    #[error("the change could not be stored: {0}")]
+    Persist(String),
+}
+
+#[derive(Clone, Default, Debug)]
+struct Catalogue {
+    modules: BTreeMap<String, ModuleEntry>,
+    processors: BTreeMap<String, Arc<ProcessorDefinition>>,
+}
+
+impl Catalogue {
+    fn apply(&mut self, record: &RegistryRecord) {
+        match record {
+            RegistryRecord::PutModule(entry) => {
+                for other in self.modules.values_mut().filter(|other| other.digest != entry.digest) {
+                    other.names.retain(|name| !entry.names.contains(name));
+                }
+                self.modules.insert(entry.digest.clone(), entry.clone());
+            }
+            RegistryRecord::DeleteModule { digest } => {
+                self.modules.remove(digest);
+            }
+            RegistryRecord::PutProcessor(definition) => {
+                self.processors.insert(definition.name.clone(), Arc::new(definition.as_ref().clone()));
+            }
+            RegistryRecord::DeleteProcessor { name } => {
+                self.processors.remove(name);
+            }
+        }
+    }
+
+    fn users_of(&self, digest: &str) -> Vec<String> {
+        self.processors.values().filter(|p| p.module == digest).map(|p| p.name.clone()).collect()
+    }
+}
+
+/// The catalogue, shared by the admin API and the supervisor.
+pub struct Registry {
+    catalogue: RwLock<Catalogue>,
+    /// One change at a time: decided on what the one before it left behind.
+    turn: tokio::sync::Mutex<()>,
+    persist: Persist,
+    version: watch::Sender<u64>,
+}
+
+impl Registry {
+    /// An empty catalogue whose changes are kept by `persist`.
+    pub fn new(persist: Persist) -> Registry {
+        Registry {
+            catalogue: RwLock::default(),
+            turn: tokio::sync::Mutex::new(()),
+            persist,
+            version: watch::Sender::new(0),
+        }
+    }
+
+    /// A catalogue that forgets everything when it is dropped.
+    pub fn volatile() -> Registry {
+        Registry::new(Arc::new(|_| Box::pin(std::future::ready(Ok(())))))
+    }
+
+    /// Applies a record that is already kept: at the start, or when another node wrote it.
+    pub fn replay(&self, record: &RegistryRecord) {
+        self.catalogue.write().apply(record);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Wakes at every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Every processor, by name.
+    pub fn processors(&self) -> Vec<Arc<ProcessorDefinition>> {
+        self.catalogue.read().processors.values().cloned().collect()
+    }
+
+    /// One processor.
+    pub fn processor(&self, name: &str) -> Option<Arc<ProcessorDefinition>> {
+        self.catalogue.read().processors.get(name).cloned()
+    }
+
+    /// Every module, by digest.
+    pub fn modules(&self) -> Vec<ModuleEntry> {
+        self.catalogue.read().modules.values().cloned().collect()
+    }
+
+    /// The module of a name, a digest, or the beginning of a digest.
+    pub fn module(&self, wanted: &str) -> Result<ModuleEntry, RegistryError> {
+        let catalogue = self.catalogue.read();
+        let named = catalogue.modules.values().find(|entry| entry.names.contains(wanted));
+        if let Some(entry) = catalogue.modules.get(wanted).or(named) {
+            return Ok(entry.clone());
+        }
+        let unknown = || RegistryError::UnknownModule(wanted.into());
+        if wanted.is_empty() {
+            return Err(unknown());
+        }
+        let mut matching = catalogue.modules.values().filter(|entry| entry.digest.starts_with(wanted));
+        let first = matching.next().ok_or_else(unknown)?;
+        match matching.count() {
+            0 => Ok(first.clone()),
+            more => Err(RegistryError::AmbiguousModule { prefix: wanted.into(), count: more + 1 }),
+        }
+    }
+
+    /// The names of the processors that run this module.
+    pub fn users_of(&self, digest: &str) -> Vec<String> {
+        self.catalogue.read().users_of(digest)
+    }
+
+    /// Keeps a module; a name that another module had moves here.
+    pub async fn put_module(&self, mut entry: ModuleEntry) -> Result<ModuleEntry, RegistryError> {
+        let _turn = self.turn.lock().await;
+        if let Ok(known) = self.module(&entry.digest) {
+            entry.names.extend(known.names);
+        }
+        self.commit(RegistryRecord::PutModule(entry.clone())).await?;
+        Ok(entry)
+    }
+
+    /// Forgets a module that no processor uses.
+    pub async fn delete_module(&self, wanted: &str) -> Result<ModuleEntry, RegistryError> {
+        let _turn = self.turn.lock().await;
+        let entry = self.module(wanted)?;
+        let processors = self.users_of(&entry.digest);
+        if !processors.is_empty() {
+            return Err(RegistryError::ModuleInUse { digest: entry.digest, processors });
+        }
+        self.commit(RegistryRecord::DeleteModule { digest: entry.digest.clone() }).await?;
+        Ok(entry)
+    }
+
+    /// Checks a definition against everything deployed, without changing anything.
+    pub fn check_processor(&self, definition: &ProcessorDefinition) -> Result<(), RegistryError> {
+        let catalogue = self.catalogue.read();
+        definition.validate(catalogue.processors.values().map(Arc::as_ref))?;
+        if catalogue.modules.contains_key(&definition.module) {
+            Ok(())
+        } else {
+            Err(RegistryError::UnknownModule(definition.module.clone()))
+        }
+    }
+
+    /// Deploys or replaces a processor.
+    pub async fn put_processor(&self, definition: ProcessorDefinition) -> Result<(), RegistryError> {
+        let _turn = self.turn.lock().await;
+        self.check_processor(&definition)?;
+        self.commit(RegistryRecord::PutProcessor(Box::new(definition))).await
+    }
+
+    /// Forgets a processor; its committed offsets stay with the group.
+    pub async fn delete_processor(&self, name: &str) -> Result<(), RegistryError> {
+        let _turn = self.turn.lock().await;
+        if self.processor(name).is_none() {
+            return Err(RegistryError::UnknownProcessor(name.into()));
+        }
+        self.commit(RegistryRecord::DeleteProcessor { name: name.into() }).await
+    }
+
+    /// Pauses or resumes a processor.
+    pub async fn set_run_mode(&self, name: &str, run: RunMode) -> Result<(), RegistryError> {
+        let _turn = self.turn.lock().await;
+        let known = self.processor(name).ok_or_else(|| RegistryError::UnknownProcessor(name.into()))?;
+        if known.run == run {
+            return Ok(());
+        }
+        let definition = ProcessorDefinition { run, ..known.as_ref().clone() };
+        self.commit(RegistryRecord::PutProcessor(Box::new(definition))).await
+    }
+
+    async fn commit(&self, record: RegistryRecord) -> Result<(), RegistryError> {
+        (self.persist)(record.clone()).await.map_err(RegistryError::Persist)?;
+        self.replay(&record);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! What a task tells about itself: its state, how far it is, and what it has counted.
+//!
+//! Written by the task, read by the admin API; every change wakes whoever watches. No IO.
+
+use crate::ids::{Offset, TopicPartition};
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What a task is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskState {
+    /// Taking its transactional id and looking for its position.
+    Starting,
+    /// Reading, processing and committing; also while there is nothing to read.
+    Running,
+    /// Something failed that may pass; it tries again.
+    Retrying,
+    /// Its input topic does not exist.
+    WaitingForTopic,
+    /// Another owner has its transactional id; it does nothing more.
+    Fenced,
+    /// It cannot go on; someone has to look.
+    Failed,
+    /// It was told to stop.
+    Stopped,
+}
+
+/// One task, at a glance.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct TaskStatus {
+    /// The input topic.
+    pub topic: String,
+    /// The input partition.
+    pub partition: i32,
+    /// What it is doing.
+    pub state: TaskState,
+    /// Why, if it is not simply running.
+    pub cause: Option<String>,
+    /// The offset that it would go on from after a crash.
+    pub committed_offset: Option<i64>,
+    /// Offsets between the committed one and the end of what is committed in the input.
+    pub lag_records: Option<i64>,
+    /// Source records in committed transactions.
+    pub records_in: u64,
+    /// Output records in committed transactions.
+    pub records_out: u64,
+    /// Committed transactions.
+    pub commits: u64,
+    /// Aborted transactions.
+    pub aborts: u64,
+    /// Records that went to the dead-letter topic.
+    pub dead_letters: u64,
+    /// Records that were left out by policy.
+    pub skipped: u64,
+    /// How often it went back to the committed offset after a failure.
+    pub restarts: u64,
+    /// The last failure, of a record or of the cluster.
+    pub last_error: Option<String>,
+}
+
+/// Where one task writes its status.
+#[derive(Debug)]
+pub struct TaskBoard {
+    status: Mutex<TaskStatus>,
+    last_stable: Mutex<Option<Offset>>,
+    changed: Arc<watch::Sender<u64>>,
+}
+
+impl TaskBoard {
+    /// The board of a task that has not begun; `changed` counts up with every change.
+    pub fn new(input: &TopicPartition, changed: Arc<watch::Sender<u64>>) -> TaskBoard {
+        let status = TaskStatus {
+            topic: input.topic.to_string(),
+            partition: input.partition.value(),
+            state: TaskState::Starting,
+            cause: None,
+            committed_offset: None,
+            lag_records: None,
+            records_in: 0,
+            records_out: 0,
+            commits: 0,
+            aborts: 0,
+            dead_letters: 0,
+            skipped: 0,
+            restarts: 0,
+            last_error: None,
+        };
+        TaskBoard { status: Mutex::new(status), last_stable: Mutex::new(None), changed }
+    }
+
+    /// The status as it is now.
+    pub fn status(&self) -> TaskStatus {
+        self.status.lock().clone()
+    }
+
+    /// Changes the status and wakes the watchers.
+    pub fn update(&self, change: impl FnOnce(&mut TaskStatus)) {
+        let mut status = self.status.lock();
+        let before = status.clone();
+        change(&mut status);
+        let last_stable = *self.last_stable.lock();
+        status.lag_records = lag(last_stable, status.committed_offset);
+        let is_new = *status != before;
+        drop(status);
+        if is_new {
+            self.changed.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// Enters a state for a reason, or for none.
+    pub fn enter(&self, state: TaskState, cause: Option<String>) {
+        self.update(|status| {
+            if cause.is_some() {
+                status.last_error.clone_from(&cause);
+            }
+            status.state = state;
+            status.cause = cause;
+        });
+    }
+
+    /// The input's committed records end here now.
+    pub fn saw_last_stable(&self, offset: Offset) {
+        if self.last_stable.lock().replace(offset) != Some(offset) {
+            self.update(|_| {});
+        }
+    }
+}
+
+fn lag(last_stable: Option<Offset>, committed: Option<i64>) -> Option<i64> {
+    Some(last_stable?.value().saturating_sub(committed?).max(0))
+}

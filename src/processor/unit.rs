@@ -1,0 +1,144 @@
+//! The work of one transaction: output batches by partition, and the offset to commit with them.
+//!
+//! Filled by the reading stage, committed by the committing one. The producer's id, epoch and
+//! sequences are put in last, because only the committer knows the epoch. No IO, no async.
+
+use super::span::Span;
+use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
+use crate::wire::record_batch::{
+    BatchBuilder, BatchError, BatchOptions, BatchProducer, HEADER_BYTES, RawRecord, RecordBatch,
+    Transactional,
+};
+use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
+
+/// A new batch is begun before one would grow over this: well under Kafka's default
+/// `max.message.bytes` of 1048588.
+const BATCH_BYTES_MAX: usize = 900 << 10;
+
+/// What a unit has in it, to be counted once it is committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UnitCounts {
+    /// Source records.
+    pub records_in: u64,
+    /// Output records, dead letters not among them.
+    pub records_out: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Source records left out by policy.
+    pub skipped: u64,
+}
+
+/// The work of one transaction.
+#[derive(Debug)]
+pub struct Unit {
+    outputs: BTreeMap<TopicPartition, Vec<BatchBuilder>>,
+    bytes: usize,
+    /// The offset of the first source record that is not done yet.
+    pub next_offset: Offset,
+    /// The offset that was `next_offset` when the unit was begun.
+    pub first_offset: Offset,
+    /// The offset of the first source record in it.
+    pub first_record: Option<Offset>,
+    /// What it has in it.
+    pub counts: UnitCounts,
+}
+
+impl Unit {
+    /// A unit without work, at a position.
+    pub fn new(position: Offset) -> Unit {
+        Unit {
+            outputs: BTreeMap::new(),
+            bytes: 0,
+            next_offset: position,
+            first_offset: position,
+            first_record: None,
+            counts: UnitCounts::default(),
+        }
+    }
+
+    /// Adds a record to a partition's output.
+    pub fn append(&mut self, partition: &TopicPartition, record: RawRecord<'_>) {
+        let parts = [record.key.map_or(0, <[u8]>::len), record.value.map_or(0, <[u8]>::len)];
+        let record_bytes = parts.iter().sum::<usize>() + record.headers.bytes().len() + 32;
+        let new_builder = || {
+            let transactional = Transactional::Yes;
+            BatchBuilder::new(BatchOptions { transactional, ..BatchOptions::default() })
+        };
+        if !self.outputs.contains_key(partition) {
+            self.outputs.insert(partition.clone(), vec![new_builder()]);
+        }
+        let Some(builders) = self.outputs.get_mut(partition) else { return };
+        let full =
+            |last: &BatchBuilder| !last.is_empty() && last.len_bytes() + record_bytes > BATCH_BYTES_MAX;
+        if builders.last().is_none_or(full) {
+            builders.push(new_builder());
+        }
+        if let Some(builder) = builders.last_mut() {
+            builder.append_raw_body(record);
+        }
+        self.bytes += record_bytes;
+    }
+
+    /// A span has been dealt with: reading goes on behind it.
+    pub fn passed(&mut self, span: &Span) {
+        self.counts.records_in += u64::from(span.count());
+        self.first_record = self.first_record.or(span.first_offset());
+        self.next_offset = span.end;
+    }
+
+    /// Whether there is nothing in it but a moved position, or not even that.
+    pub fn is_without_records(&self) -> bool {
+        self.counts == UnitCounts::default()
+    }
+
+    /// Output bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The batches of each partition, as this producer's first in its epoch.
+    ///
+    /// Every transaction has an epoch of its own (KIP-890), so its sequences begin at 0.
+    pub fn into_batches(
+        self,
+        producer: ProducerIdent,
+    ) -> Result<Vec<(TopicPartition, Vec<RecordBatch>)>, BatchError> {
+        let mut all = Vec::with_capacity(self.outputs.len());
+        for (partition, builders) in self.outputs {
+            let mut sequence = Sequence::ZERO;
+            let mut batches = Vec::with_capacity(builders.len());
+            for builder in builders.into_iter().filter(|builder| !builder.is_empty()) {
+                let records = builder.record_count();
+                let claim = BatchProducer { ident: producer, base_sequence: Some(sequence) };
+                batches.push(with_producer(builder.build(), claim)?);
+                sequence = sequence.plus(records);
+            }
+            all.push((partition, batches));
+        }
+        Ok(all)
+    }
+}
+
+/// The same batch in a producer's name: id at byte 43, epoch at 51, base sequence at 53, under a new CRC.
+fn with_producer(batch: RecordBatch, producer: BatchProducer) -> Result<RecordBatch, BatchError> {
+    const CRC_AT: usize = 17;
+    const ATTRIBUTES_AT: usize = 21;
+    const PRODUCER_AT: usize = 43;
+    let bytes = batch.bytes().clone();
+    drop(batch);
+    let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    let mut fields = Vec::with_capacity(14);
+    fields.extend_from_slice(&producer.ident.id.value().to_be_bytes());
+    fields.extend_from_slice(&producer.ident.epoch.value().to_be_bytes());
+    let sequence = producer.base_sequence.map_or(-1, Sequence::value);
+    fields.extend_from_slice(&sequence.to_be_bytes());
+    assert!(bytes.len() >= HEADER_BYTES, "the builder writes a whole header");
+    bytes[PRODUCER_AT..PRODUCER_AT + fields.len()].copy_from_slice(&fields);
+    let crc = crc32c::crc32c(&bytes[ATTRIBUTES_AT..]);
+    bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+    RecordBatch::check(Bytes::from(bytes))
+}
+
+#[cfg(test)]
+mod tests;

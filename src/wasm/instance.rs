@@ -1,0 +1,304 @@
+//! One running guest: calls within limits, and death after any fault that the guest cannot be trusted after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmtime::{Engine, Store};
+
+use super::bindings::{flat, typed};
+use super::engine::Ticker;
+use super::fault::FailedCall;
+use super::host::LoadedWorld;
+use super::state::GuestState;
+use crate::ids::PartitionIndex;
+use crate::plugin::{
+    FaultReason, InputBatch, InputRecord, InstanceOptions, Limits, NewOutput, OutputBatch, OutputBuilder,
+    PluginError, ProcessFault, ProcessorInstance,
+};
+
+use flat::exports::tidemill::plugin::flat_processor;
+use typed::exports::tidemill::plugin::typed_processor;
+use typed::tidemill::plugin::types::HeaderParam;
+
+/// What host calls may copy besides a batch's output: log lines, config values.
+const SMALL_COPIES_BYTES_MAX: usize = 1 << 20;
+/// How much larger typed records are in this process's memory than in the flat layout, at most.
+const TYPED_EXPANSION: usize = 8;
+
+/// A guest with its memory. Its parts go away with the first fatal fault.
+pub(super) struct Instance {
+    alive: Option<Alive>,
+    ticker: Arc<Ticker>,
+    limits: Limits,
+    /// The flat input's bytes, kept for the next call.
+    input: Vec<u8>,
+}
+
+struct Alive {
+    store: Store<GuestState>,
+    guest: Guest,
+}
+
+enum Guest {
+    Flat(flat::ProcessorFlat),
+    Typed(typed::ProcessorTyped),
+}
+
+/// Makes an instance and runs its `init`.
+pub(super) fn start(
+    engine: &Engine,
+    ticker: Arc<Ticker>,
+    pre: &LoadedWorld,
+    options: &InstanceOptions,
+) -> Result<Instance, PluginError> {
+    let limits = options.limits;
+    let mut store = Store::new(engine, GuestState::new(options));
+    store.limiter(GuestState::limiter);
+    store.epoch_deadline_trap();
+    let running = ticker.call();
+    store.set_epoch_deadline(Ticker::epochs(limits.init_time_max));
+    store.set_hostcall_fuel(SMALL_COPIES_BYTES_MAX);
+    let answer = init(&mut store, pre, options);
+    drop(running);
+    match answer {
+        Ok((guest, Ok(()))) => {
+            Ok(Instance { alive: Some(Alive { store, guest }), ticker, limits, input: Vec::new() })
+        }
+        Ok((_, Err(refusal))) => Err(PluginError::InitRefused(refusal)),
+        Err(StartError::Instantiate(error)) => Err(instantiation_failed(store.data_mut(), &error, &limits)),
+        Err(StartError::Init(error)) => {
+            let failed = failed_call(store.data_mut(), error, &limits, limits.init_time_max);
+            Err(PluginError::InitFailed(failed.fault()))
+        }
+    }
+}
+
+enum StartError {
+    Instantiate(wasmtime::Error),
+    Init(wasmtime::Error),
+}
+
+fn init(
+    store: &mut Store<GuestState>,
+    pre: &LoadedWorld,
+    options: &InstanceOptions,
+) -> Result<(Guest, Result<(), String>), StartError> {
+    let context = &options.context;
+    let partition = context.partition.value().unsigned_abs();
+    match pre {
+        LoadedWorld::Flat(pre) => {
+            let guest = pre.instantiate(&mut *store).map_err(StartError::Instantiate)?;
+            let context = flat_processor::Context {
+                processor: context.processor.clone(),
+                topic: context.topic.as_str().to_owned(),
+                partition,
+            };
+            let answer = guest.tidemill_plugin_flat_processor().call_init(&mut *store, &context);
+            Ok((Guest::Flat(guest), answer.map_err(StartError::Init)?))
+        }
+        LoadedWorld::Typed(pre) => {
+            let guest = pre.instantiate(&mut *store).map_err(StartError::Instantiate)?;
+            let context = typed_processor::Context {
+                processor: &context.processor,
+                topic: context.topic.as_str(),
+                partition,
+            };
+            let answer = guest.tidemill_plugin_typed_processor().call_init(&mut *store, context);
+            Ok((Guest::Typed(guest), answer.map_err(StartError::Init)?))
+        }
+    }
+}
+
+fn instantiation_failed(state: &mut GuestState, error: &wasmtime::Error, limits: &Limits) -> PluginError {
+    if state.take_memory_refused() {
+        let bytes_max = limits.memory_bytes_max;
+        return PluginError::Instantiate(format!(
+            "it needs more than its {bytes_max} bytes of memory to start"
+        ));
+    }
+    PluginError::Instantiate(format!("{error:#}"))
+}
+
+fn failed_call(
+    state: &mut GuestState,
+    error: wasmtime::Error,
+    limits: &Limits,
+    time_max: Duration,
+) -> FailedCall {
+    FailedCall {
+        error,
+        memory_refused: state.take_memory_refused(),
+        complaint: state.log.take_complaint(),
+        time_max,
+        memory_bytes_max: limits.memory_bytes_max,
+        output_bytes_max: limits.output_bytes_max,
+    }
+}
+
+impl ProcessorInstance for Instance {
+    fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
+        let alive = self.alive.as_mut().ok_or(ProcessFault::Dead)?;
+        let (bytes, bytes_max) = (batch.flat_bytes() as u64, self.limits.memory_bytes_max as u64);
+        if bytes > bytes_max {
+            return Err(ProcessFault::InputTooLarge { bytes, bytes_max });
+        }
+        // What an earlier call left behind does not explain this one's faults.
+        let state = alive.store.data_mut();
+        state.take_memory_refused();
+        state.log.take_complaint();
+        alive.store.set_epoch_deadline(Ticker::epochs(self.limits.batch_time_max));
+        let answer = match &alive.guest {
+            Guest::Flat(guest) => {
+                batch.write_flat(&mut self.input);
+                call_flat(&mut alive.store, guest, &self.ticker, &self.input, batch, &self.limits)
+            }
+            Guest::Typed(guest) => call_typed(&mut alive.store, guest, &self.ticker, batch, &self.limits),
+        };
+        if answer.as_ref().is_err_and(|fault| !fault.instance_survives()) {
+            self.alive = None;
+            self.input = Vec::new();
+        }
+        answer
+    }
+}
+
+fn call_flat(
+    store: &mut Store<GuestState>,
+    guest: &flat::ProcessorFlat,
+    ticker: &Ticker,
+    input: &[u8],
+    batch: &InputBatch,
+    limits: &Limits,
+) -> Result<OutputBatch, ProcessFault> {
+    store.set_hostcall_fuel(limits.output_bytes_max.saturating_add(SMALL_COPIES_BYTES_MAX));
+    let running = ticker.call();
+    let answer = guest.tidemill_plugin_flat_processor().call_process(&mut *store, input);
+    drop(running);
+    match answer {
+        Ok(Ok(output)) => {
+            check_output_size(output.len(), limits)?;
+            OutputBatch::check(Bytes::from(output), batch.record_count())
+                .map_err(|bad| ProcessFault::BadOutput(bad.0))
+        }
+        Ok(Err(fault)) => {
+            use flat::tidemill::plugin::types::FaultReason as Guest;
+            let reason = match fault.reason {
+                Guest::Reject => FaultReason::Reject,
+                Guest::Retry => FaultReason::Retry,
+                Guest::Fatal => FaultReason::Fatal,
+            };
+            Err(record_fault(fault.index, reason, fault.message, batch))
+        }
+        Err(error) => Err(failed_call(store.data_mut(), error, limits, limits.batch_time_max).fault()),
+    }
+}
+
+fn call_typed(
+    store: &mut Store<GuestState>,
+    guest: &typed::ProcessorTyped,
+    ticker: &Ticker,
+    batch: &InputBatch,
+    limits: &Limits,
+) -> Result<OutputBatch, ProcessFault> {
+    let records: Vec<InputRecord<'_>> =
+        batch.records().collect::<Result<_, _>>().map_err(|bad| ProcessFault::BadInput(bad.to_string()))?;
+    // All headers lie in one run, of which each record lends its part.
+    let headers: Vec<HeaderParam<'_>> = records
+        .iter()
+        .flat_map(|record| record.headers.iter())
+        .map(|(key, value)| HeaderParam { key, value })
+        .collect();
+    let input = typed_input(&records, &headers);
+    let source = typed_processor::Source {
+        topic: batch.topic.as_str(),
+        partition: batch.partition.value().unsigned_abs(),
+        attempt: batch.attempt,
+    };
+    let fuel = limits.output_bytes_max.saturating_mul(TYPED_EXPANSION).saturating_add(SMALL_COPIES_BYTES_MAX);
+    store.set_hostcall_fuel(fuel);
+    let running = ticker.call();
+    let answer = guest.tidemill_plugin_typed_processor().call_process(&mut *store, source, &input);
+    drop(running);
+    match answer {
+        Ok(Ok(output)) => typed_output(&output, batch.record_count(), limits),
+        Ok(Err(fault)) => {
+            use typed::tidemill::plugin::types::FaultReason as Guest;
+            let reason = match fault.reason {
+                Guest::Reject => FaultReason::Reject,
+                Guest::Retry => FaultReason::Retry,
+                Guest::Fatal => FaultReason::Fatal,
+            };
+            Err(record_fault(fault.index, reason, fault.message, batch))
+        }
+        Err(error) => Err(failed_call(store.data_mut(), error, limits, limits.batch_time_max).fault()),
+    }
+}
+
+fn typed_input<'a>(
+    records: &[InputRecord<'a>],
+    mut headers: &'a [HeaderParam<'a>],
+) -> Vec<typed_processor::RecordIn<'a>> {
+    let lend = |record: &InputRecord<'a>| {
+        let count = record.headers.count as usize;
+        let (own, rest) = headers.split_at_checked(count).unwrap_or((headers, &[]));
+        headers = rest;
+        typed_processor::RecordIn {
+            offset: record.offset.value().unsigned_abs(),
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: own,
+        }
+    };
+    records.iter().map(lend).collect()
+}
+
+fn typed_output(
+    records: &[typed_processor::RecordOut],
+    source_records: u32,
+    limits: &Limits,
+) -> Result<OutputBatch, ProcessFault> {
+    let mut builder = OutputBuilder::new();
+    let mut headers = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        let bad = |what: &str| ProcessFault::BadOutput(format!("output record {index}: {what}"));
+        let partition = record.partition.map(|partition| {
+            i32::try_from(partition)
+                .ok()
+                .and_then(PartitionIndex::from_wire)
+                .ok_or_else(|| bad("its partition is too large"))
+        });
+        if record.timestamp.is_some_and(|timestamp| timestamp < 0) {
+            return Err(bad("its timestamp is negative"));
+        }
+        headers.clear();
+        headers.extend(record.headers.iter().map(|header| (header.key.as_str(), header.value.as_deref())));
+        builder.push(NewOutput {
+            topic: &record.topic,
+            partition: partition.transpose()?,
+            timestamp: record.timestamp,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: &headers,
+            source_index: record.source,
+        });
+        check_output_size(builder.len_bytes(), limits)?;
+    }
+    builder.build(source_records).map_err(|bad| ProcessFault::BadOutput(bad.0))
+}
+
+fn check_output_size(bytes: usize, limits: &Limits) -> Result<(), ProcessFault> {
+    if bytes > limits.output_bytes_max {
+        return Err(ProcessFault::OutputTooLarge { bytes_max: limits.output_bytes_max as u64 });
+    }
+    Ok(())
+}
+
+fn record_fault(index: u32, reason: FaultReason, message: String, batch: &InputBatch) -> ProcessFault {
+    let records = batch.record_count();
+    if index >= records {
+        return ProcessFault::BadOutput(format!("it blames record {index} of {records}: {message}"));
+    }
+    ProcessFault::Record { index, reason, message }
+}

@@ -1,0 +1,239 @@
+//! What stands behind a guest's imports: its log and config, a WASI that grants nothing and gives the
+//! same answers in every run, and the limiter of its memory.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wasmtime::component::{HasData, HasSelf, Linker, Resource};
+use wasmtime::{Engine, ResourceLimiter};
+use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::p2::bindings::sync::io::poll;
+use wasmtime_wasi::{
+    Deterministic, HostMonotonicClock, HostWallClock, ResourceTable, WasiCtx, WasiCtxView, WasiView,
+};
+
+use super::bindings::flat::tidemill::plugin::{config, log};
+use super::log::GuestLog;
+use crate::plugin::{InstanceOptions, Limits, LogLevel, LogSource};
+
+/// Elements over all tables; Python needs about 20 thousand.
+const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+/// Core instances, memories and tables of one component; Python needs about 64.
+const PARTS_MAX: usize = 128;
+/// Bytes of randomness that a guest may ask for at once.
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
+/// The data of an instance's store.
+pub(super) struct GuestState {
+    config: BTreeMap<String, String>,
+    pub(super) log: GuestLog,
+    wasi: WasiCtx,
+    table: ResourceTable,
+    memory: MemoryUse,
+}
+
+struct MemoryUse {
+    bytes: usize,
+    bytes_max: usize,
+    table_elements: usize,
+    refused: bool,
+}
+
+impl GuestState {
+    pub(super) fn new(options: &InstanceOptions) -> GuestState {
+        let log = GuestLog::new(options.log.clone(), &options.limits);
+        GuestState {
+            config: options.config.iter().cloned().collect(),
+            wasi: wasi(&log),
+            log,
+            table: ResourceTable::new(),
+            memory: MemoryUse::new(&options.limits),
+        }
+    }
+
+    /// Whether the guest was refused memory since this was last asked.
+    pub(super) fn take_memory_refused(&mut self) -> bool {
+        std::mem::take(&mut self.memory.refused)
+    }
+
+    pub(super) fn limiter(&mut self) -> &mut dyn ResourceLimiter {
+        &mut self.memory
+    }
+}
+
+/// The linker with everything that guests may import.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+    // WASI's own `poll` would block this thread out of the deadline's reach.
+    linker.allow_shadowing(true);
+    poll::add_to_linker::<GuestState, PollAtOnce>(&mut linker, PollTable::of)?;
+    linker.allow_shadowing(false);
+    log::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    config::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+/// No environment, no arguments, no files, no network, no input; output goes to the log. Clocks and
+/// randomness are the same in every run, so that a replay gives the same bytes.
+fn wasi(log: &GuestLog) -> WasiCtx {
+    let mut builder = WasiCtx::builder();
+    builder
+        .stdout(log.stream(LogSource::Stdout))
+        .stderr(log.stream(LogSource::Stderr))
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .wall_clock(StandingClock)
+        .monotonic_clock(CountingClock::default())
+        .secure_random(Deterministic::new(seed()))
+        .insecure_random(Deterministic::new(seed()))
+        .insecure_random_seed(0x7469_6465_6d69_6c6c)
+        .max_random_size(RANDOM_BYTES_MAX);
+    builder.build()
+}
+
+/// Bytes without a pattern, from a plain linear congruential generator: hash maps of guests need no more.
+fn seed() -> Vec<u8> {
+    let mut state = 0x7469_6465_6d69_6c6c_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    (0..1021).map(|_| next()).collect()
+}
+
+/// Always 1970: the time of a record is its timestamp.
+struct StandingClock;
+
+impl HostWallClock for StandingClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// A microsecond further at each look, so that loops that wait for time to pass come to an end.
+#[derive(Default)]
+struct CountingClock(std::sync::atomic::AtomicU64);
+
+impl HostMonotonicClock for CountingClock {
+    fn resolution(&self) -> u64 {
+        1000
+    }
+
+    fn now(&self) -> u64 {
+        self.0.fetch_add(1000, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// WASI's `poll` without waiting: sleeping takes no time, since time does not pass for guests.
+struct PollAtOnce;
+
+struct PollTable<'a>(&'a mut ResourceTable);
+
+impl PollTable<'_> {
+    fn of(state: &mut GuestState) -> PollTable<'_> {
+        PollTable(&mut state.table)
+    }
+}
+
+impl HasData for PollAtOnce {
+    type Data<'a> = PollTable<'a>;
+}
+
+impl poll::Host for PollTable<'_> {
+    fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        Ok((0..).zip(pollables).map(|(index, _)| index).collect())
+    }
+}
+
+impl poll::HostPollable for PollTable<'_> {
+    fn ready(&mut self, _: Resource<DynPollable>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
+
+    fn block(&mut self, _: Resource<DynPollable>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        poll::HostPollable::drop(self.0, pollable)
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl log::Host for GuestState {
+    fn write(&mut self, level: log::Level, message: String) {
+        let level = match level {
+            log::Level::Trace => LogLevel::Trace,
+            log::Level::Debug => LogLevel::Debug,
+            log::Level::Info => LogLevel::Info,
+            log::Level::Warn => LogLevel::Warn,
+            log::Level::Error => LogLevel::Error,
+        };
+        self.log.write(level, &message);
+    }
+}
+
+impl config::Host for GuestState {
+    fn get(&mut self, key: String) -> Option<String> {
+        self.config.get(&key).cloned()
+    }
+
+    fn all(&mut self) -> Vec<(String, String)> {
+        self.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+impl MemoryUse {
+    fn new(limits: &Limits) -> MemoryUse {
+        MemoryUse { bytes: 0, bytes_max: limits.memory_bytes_max, table_elements: 0, refused: false }
+    }
+}
+
+impl ResourceLimiter for MemoryUse {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
+        if bytes > self.bytes_max {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.bytes = bytes;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if elements > TABLE_ELEMENTS_MAX {
+            return Ok(false);
+        }
+        self.table_elements = elements;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn tables(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn memories(&self) -> usize {
+        PARTS_MAX
+    }
+}

@@ -1,0 +1,123 @@
+//! Runs the built guests: `make guests` (tools/build-guests) puts them into `target/guests`.
+
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::ids::{Offset, PartitionIndex, TopicName};
+use crate::plugin::*;
+
+mod limits;
+mod measure;
+mod modules;
+mod worlds;
+
+/// A guest's bytes.
+fn guest(name: &str) -> Vec<u8> {
+    let directory = std::env::var_os("TIDEMILL_GUESTS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/guests"), PathBuf::from);
+    let path = directory.join(format!("{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| {
+        panic!("{} cannot be read ({error}): run `make guests` (or tools/build-guests) first", path.display())
+    })
+}
+
+/// One host for all tests that do not change its modules: each guest is compiled once.
+static SHARED: LazyLock<(WasmHost, tempfile::TempDir)> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    (WasmHost::open(&WasmHostOptions::new(directory.path().join("modules"))).unwrap(), directory)
+});
+
+struct Fixture {
+    host: &'static WasmHost,
+    lines: Arc<Mutex<Vec<LogLine>>>,
+}
+
+const BOTH: [&str; 2] = ["test-guest-flat", "test-guest-typed"];
+
+impl Fixture {
+    fn new() -> Fixture {
+        Fixture { host: &SHARED.0, lines: Arc::default() }
+    }
+
+    fn options(&self, behaviour: &str) -> InstanceOptions {
+        let lines = Arc::clone(&self.lines);
+        InstanceOptions {
+            limits: Limits { memory_bytes_max: 16 << 20, output_bytes_max: 1 << 20, ..Limits::default() },
+            config: vec![("behaviour".to_owned(), behaviour.to_owned())],
+            context: InstanceContext {
+                processor: "proc".to_owned(),
+                topic: TopicName::new("in"),
+                partition: PartitionIndex::ZERO,
+            },
+            log: LogSink::new(move |line| lines.lock().push(line)),
+        }
+    }
+
+    fn instance(
+        &self,
+        name: &str,
+        options: InstanceOptions,
+    ) -> Result<Box<dyn ProcessorInstance>, PluginError> {
+        let digest = self.host.compile(&guest(name)).unwrap().digest;
+        self.host.instantiate(&digest, options)
+    }
+
+    fn behaving(&self, name: &str, behaviour: &str) -> Box<dyn ProcessorInstance> {
+        self.instance(name, self.options(behaviour)).unwrap()
+    }
+
+    fn messages(&self) -> Vec<String> {
+        self.lines.lock().iter().map(|line| line.message.clone()).collect()
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    while zigzag >= 0x80 {
+        out.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    out.push(zigzag as u8);
+}
+
+fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
+    put_varint(out, field.map_or(-1, |field| i64::try_from(field.len()).unwrap()));
+    out.extend_from_slice(field.unwrap_or_default());
+}
+
+/// A v2 records region with keys `k0`, `k1`, … and one header each.
+fn chunk(base_offset: i64, values: &[Option<&[u8]>]) -> InputChunk {
+    let mut records = Vec::new();
+    for (index, value) in values.iter().enumerate() {
+        let mut body = vec![0];
+        put_varint(&mut body, 10 * i64::try_from(index).unwrap());
+        put_varint(&mut body, i64::try_from(index).unwrap());
+        put_field(&mut body, Some(format!("k{index}").as_bytes()));
+        put_field(&mut body, *value);
+        put_varint(&mut body, 1);
+        put_field(&mut body, Some(b"h"));
+        put_field(&mut body, None);
+        put_varint(&mut records, i64::try_from(body.len()).unwrap());
+        records.extend_from_slice(&body);
+    }
+    InputChunk {
+        base_offset: Offset::from_wire(base_offset).unwrap(),
+        base_timestamp: 1_700_000_000_000,
+        append_time: None,
+        record_count: u32::try_from(values.len()).unwrap(),
+        records: records.into(),
+    }
+}
+
+fn batch_of(chunks: Vec<InputChunk>) -> InputBatch {
+    InputBatch { topic: TopicName::new("in"), partition: PartitionIndex::ZERO, attempt: 0, chunks }
+}
+
+fn batch(values: &[&str]) -> InputBatch {
+    let values: Vec<_> = values.iter().map(|value| Some(value.as_bytes())).collect();
+    batch_of(vec![chunk(5, &values)])
+}

@@ -1,0 +1,131 @@
+//! The checks of an upload, each with a sentence for the person who uploads.
+
+use wasmtime::Engine;
+use wasmtime::component::types::{Component as ComponentType, ComponentItem};
+
+use crate::plugin::{CONTRACT_VERSION, PluginError, World};
+
+const FLAT: &str = "tidemill:plugin/flat-processor";
+const TYPED: &str = "tidemill:plugin/typed-processor";
+
+/// Interfaces that guests may import: the contract's own, and WASI 0.2, which is linked and grants nothing.
+const OFFERED: [(&str, &str); 9] = [
+    ("tidemill:plugin/log", "0.1."),
+    ("tidemill:plugin/config", "0.1."),
+    ("tidemill:plugin/types", "0.1."),
+    ("wasi:io/", "0.2."),
+    ("wasi:cli/", "0.2."),
+    ("wasi:clocks/", "0.2."),
+    ("wasi:filesystem/", "0.2."),
+    ("wasi:random/", "0.2."),
+    ("wasi:sockets/", "0.2."),
+];
+
+/// Refuses what is no component by its first bytes, before anything is compiled.
+pub(super) fn check_format(module: &[u8]) -> Result<(), PluginError> {
+    match module {
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(PluginError::CoreModule),
+        [0, b'a', b's', b'm', version @ ..] => {
+            let version = version.get(..4).unwrap_or(version);
+            Err(PluginError::NotWebAssembly {
+                found: format!("its format's version is unknown ({version:02x?})"),
+            })
+        }
+        _ => Err(PluginError::NotWebAssembly { found: looks_like(module) }),
+    }
+}
+
+fn looks_like(bytes: &[u8]) -> String {
+    let head = bytes.get(..64).unwrap_or(bytes);
+    match head {
+        [] => "it is empty".to_owned(),
+        [0x7f, b'E', b'L', b'F', ..] => "it is a program for Linux (ELF)".to_owned(),
+        [0x1f, 0x8b, ..] => "it is compressed with gzip".to_owned(),
+        [b'P', b'K', 3, 4, ..] => "it is a zip archive".to_owned(),
+        _ => match std::str::from_utf8(head) {
+            Ok(text) if text.trim_start().starts_with('(') => {
+                "it looks like WebAssembly's text format; assemble it first".to_owned()
+            }
+            Ok(text) if !text.contains('\0') => {
+                format!("it looks like text, starting with {:?}", text.chars().take(24).collect::<String>())
+            }
+            Ok(_) | Err(_) => format!("it starts with the bytes {:02x?}", head.get(..8).unwrap_or(head)),
+        },
+    }
+}
+
+/// What a component exports and imports, by full names.
+pub(super) struct Interface {
+    pub(super) world: World,
+    pub(super) contract_version: String,
+    pub(super) imports: Vec<String>,
+    pub(super) exports: Vec<String>,
+}
+
+/// Finds out which world a component is for, and that nothing is missing.
+pub(super) fn check_interface(component: &ComponentType, engine: &Engine) -> Result<Interface, PluginError> {
+    let mut imports: Vec<String> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let mut exports: Vec<String> =
+        component.exports(engine).map(|(name, item)| kind(name, &item.ty)).collect();
+    imports.sort_unstable();
+    exports.sort_unstable();
+    let (world, contract_version) = check_world(&exports)?;
+    let missing: Vec<&str> = imports.iter().map(String::as_str).filter(|name| !is_offered(name)).collect();
+    if !missing.is_empty() {
+        let text = format!(
+            "the module imports what plugins are not offered: {}. Offered are {} (version {CONTRACT_VERSION}) and WASI 0.2",
+            missing.join(", "),
+            "tidemill:plugin/log and tidemill:plugin/config",
+        );
+        return Err(PluginError::ImportsNotOffered(text));
+    }
+    Ok(Interface { world, contract_version, imports, exports })
+}
+
+fn kind(name: &str, item: &ComponentItem) -> String {
+    match item {
+        ComponentItem::ComponentFunc(_) => format!("func {name}"),
+        ComponentItem::ComponentInstance(_)
+        | ComponentItem::CoreFunc(_)
+        | ComponentItem::Module(_)
+        | ComponentItem::Component(_)
+        | ComponentItem::Type(_)
+        | ComponentItem::Resource(_) => name.to_owned(),
+    }
+}
+
+fn is_offered(import: &str) -> bool {
+    OFFERED.iter().any(|(prefix, version)| {
+        import.starts_with(prefix)
+            && import.rsplit_once('@').is_some_and(|(_, found)| found.starts_with(version))
+    })
+}
+
+fn check_world(exports: &[String]) -> Result<(World, String), PluginError> {
+    let wrong = |text: String| Err(PluginError::WrongWorld(text));
+    let found = |interface: &str| {
+        let versions = exports.iter().filter_map(|name| name.strip_prefix(interface)?.strip_prefix('@'));
+        versions.map(str::to_owned).next()
+    };
+    let (world, name, version) = match (found(FLAT), found(TYPED)) {
+        (Some(version), None) => (World::ProcessorFlat, FLAT, version),
+        (None, Some(version)) => (World::ProcessorTyped, TYPED, version),
+        (Some(_), Some(_)) => {
+            return wrong(format!("the module exports both {FLAT} and {TYPED}: it must be one of them"));
+        }
+        (None, None) => {
+            let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+            return wrong(format!(
+                "the module is no Tidemill plugin: it exports {exports}, and one of {FLAT}@{CONTRACT_VERSION} \
+                 and {TYPED}@{CONTRACT_VERSION} is expected"
+            ));
+        }
+    };
+    if !version.starts_with("0.1.") {
+        return wrong(format!(
+            "the module was built for {name} version {version}, and this broker speaks version {CONTRACT_VERSION}"
+        ));
+    }
+    Ok((world, version))
+}
