@@ -271,13 +271,10 @@ async fn open_broker(
 
 fn log_start(report: &StartReport) {
     for (partition, recovery) in &report.recovered {
-        tracing::warn!(
-            %partition,
-            bytes_cut = recovery.bytes_cut,
-            segments_removed = recovery.segments_removed,
-            indexes_rebuilt = recovery.indexes_rebuilt,
-            "a log was recovered"
-        );
+        let (bytes_cut, segments_removed) = (recovery.bytes_cut, recovery.segments_removed);
+        if bytes_cut > 0 || segments_removed > 0 {
+            tracing::warn!(%partition, bytes_cut, segments_removed, "a torn tail was cut off a log");
+        }
     }
     for stray in &report.strays {
         tracing::warn!(directory = stray, "a directory of no known topic was put aside");
