@@ -1,1 +1,3 @@
 //! The one integration binary: modules by subject.
+
+mod tidy;
