@@ -1,1 +1,9 @@
 //! The one integration binary: modules by subject.
+//!
+//! Each test starts the real server on a free port in a directory of its own; nothing is shared.
+#![allow(clippy::unwrap_used)]
+
+mod fixture;
+
+#[cfg(feature = "client")]
+mod produce_fetch;
