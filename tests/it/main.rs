@@ -5,5 +5,8 @@
 
 mod fixture;
 
+mod bad_input;
+mod every_version;
+
 #[cfg(feature = "client")]
 mod produce_fetch;
