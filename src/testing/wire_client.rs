@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{
-    Decodable, Encodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
+    Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
 };
 
 /// How long an answer may take before the test is taken to hang.

@@ -7,6 +7,14 @@ mod fixture;
 
 mod bad_input;
 mod every_version;
-
+#[cfg(feature = "client")]
+mod groups;
 #[cfg(feature = "client")]
 mod produce_fetch;
+mod regression;
+mod startup;
+#[cfg(feature = "client")]
+mod topics;
+#[cfg(feature = "client")]
+mod transactions;
+mod transactions_v2;
