@@ -7,7 +7,15 @@ mod fixture;
 
 mod bad_input;
 mod every_version;
-mod tidy;
-
+#[cfg(feature = "client")]
+mod groups;
 #[cfg(feature = "client")]
 mod produce_fetch;
+mod regression;
+mod startup;
+mod tidy;
+#[cfg(feature = "client")]
+mod topics;
+#[cfg(feature = "client")]
+mod transactions;
+mod transactions_v2;
