@@ -266,6 +266,11 @@ impl Partition {
         guard
     }
 
+    /// Whether no end of a transaction has come since `begin_verification` gave this guard.
+    pub fn is_verifying(&self, producer: ProducerId, guard: VerificationGuard) -> bool {
+        self.state.lock().guards.get(&producer) == Some(&guard)
+    }
+
     /// Reads whole batches below the bound that the isolation level sets.
     pub fn fetch(&self, spec: FetchSpec) -> Result<Fetched, PartitionError> {
         let mut state = self.running()?;
