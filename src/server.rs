@@ -26,6 +26,8 @@ use crate::processor::supervisor::{Supervisor, SupervisorOptions};
 
 /// Requests of one connection that are worked on at once.
 const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// The port that the command line tries by itself.
+const KAFKA_PORT: u16 = 9092;
 /// How long connections may take to finish what they are doing when the broker stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -37,7 +39,7 @@ pub fn run(config: ServerConfig) -> anyhow::Result<()> {
         // says that it is ready, must still stop it in order.
         let mut signals = StopSignals::listen()?;
         let running = start(config).await?;
-        running.print_ready();
+        eprintln!("{}", running.ready_text());
         signals.received().await;
         tracing::info!("stopping");
         running.stop().await
@@ -94,11 +96,22 @@ pub async fn start(config: ServerConfig) -> anyhow::Result<Running> {
 }
 
 impl Running {
-    fn print_ready(&self) {
-        let addresses: Vec<String> = self.kafka_addresses.iter().map(ToString::to_string).collect();
-        let admin = self.admin_address.map_or_else(|| "off".to_owned(), |address| address.to_string());
-        let flush = self.broker.config().flush;
-        tracing::info!(kafka = addresses.join(","), admin, ?flush, "ready");
+    /// What the person at the terminal wants to know, in plain lines whatever the log level is.
+    fn ready_text(&self) -> String {
+        let config = self.broker.config();
+        let kafka: Vec<String> = self.kafka_addresses.iter().map(ToString::to_string).collect();
+        let admin = match self.admin_address {
+            Some(address) => format!("admin API on http://{address}"),
+            None => "admin API off".to_owned(),
+        };
+        let flush = match config.flush {
+            FlushPolicy::Ack => "ack",
+            FlushPolicy::Os => "os",
+        };
+        let data = config.data_dir.display();
+        let kafka = kafka.join(", ");
+        let next = next_command(&self.kafka_addresses);
+        format!("ready: Kafka on {kafka}; {admin}; data in {data} (flush={flush})\ntry:   {next}")
     }
 
     /// Stops everything in order: processors, connections, coordinators, logs.
@@ -117,6 +130,25 @@ impl Running {
         tokio::task::spawn_blocking(move || broker.close()).await??;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// A command that works as it stands from another terminal.
+fn next_command(addresses: &[SocketAddr]) -> String {
+    const TOPIC: &str = "topic create hello";
+    match addresses.first() {
+        Some(address) if address.port() != KAFKA_PORT => {
+            let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { host_of(address) };
+            format!("tidemill -b {host}:{} {TOPIC}", address.port())
+        }
+        Some(_) | None => format!("tidemill {TOPIC}"),
+    }
+}
+
+fn host_of(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
     }
 }
 
@@ -275,12 +307,17 @@ async fn open_broker(
 
 fn log_start(report: &StartReport) {
     for (partition, recovery) in &report.recovered {
+        // After a crash every log is looked through; what changed nothing is of interest to few.
+        if recovery.bytes_cut == 0 && recovery.segments_removed == 0 {
+            tracing::debug!(%partition, indexes_rebuilt = recovery.indexes_rebuilt, "a log was checked");
+            continue;
+        }
         tracing::warn!(
             %partition,
             bytes_cut = recovery.bytes_cut,
             segments_removed = recovery.segments_removed,
             indexes_rebuilt = recovery.indexes_rebuilt,
-            "a log was recovered"
+            "the torn end of a log was cut"
         );
     }
     for stray in &report.strays {

@@ -258,3 +258,6 @@ fn start_records(image: &MetadataImage, broker_id: BrokerId) -> Vec<MetadataReco
     records.push(MetadataRecord::RegisterBroker { broker_id: broker_id.value() });
     records
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ mod groups;
 mod produce_fetch;
 mod regression;
 mod startup;
+mod tidy;
 #[cfg(feature = "client")]
 mod topics;
 #[cfg(feature = "client")]

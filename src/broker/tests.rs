@@ -1,0 +1,333 @@
+//! The crash matrix of transactions, over the real log, disk and coordinators: the power is cut after
+//! each step, in every way that the seed allows, and a new broker on what is left must have the whole
+//! transaction or nothing of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::coordinator::group::{
+    CommittedPartition, Event, FetchPartitions, MemberOfGeneration, OffsetCommit, OffsetStability, Reply,
+};
+use crate::coordinator::txn::ClientApi;
+use crate::disk::SimDisk;
+use crate::error_code::ErrorCode;
+use crate::ids::{GroupId, Offset, PartitionIndex, ProducerIdent, Sequence, TopicName, TransactionalId};
+use crate::partition::Isolation;
+use crate::wire::control_record::{EndTransaction, TransactionVersion};
+use crate::wire::record_batch::{
+    BatchBuilder, BatchOptions, BatchProducer, NewRecord, RecordBatch, Transactional,
+};
+
+const API: ClientApi = ClientApi::TransactionAbortable;
+const SEEDS: u64 = 12;
+
+/// The steps of one transaction that writes to two topics and commits an offset, each a row of the
+/// matrix: the power is cut right after it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Step {
+    InitLogged,
+    FirstPartitionAddedAndDataAppendedNotDurable,
+    FirstDataDurable,
+    SecondDataDurable,
+    OffsetCommitLogged,
+    PrepareDurableMarkersUnderWay,
+    CompleteLogged,
+}
+
+const STEPS: [Step; 7] = [
+    Step::InitLogged,
+    Step::FirstPartitionAddedAndDataAppendedNotDurable,
+    Step::FirstDataDurable,
+    Step::SecondDataDurable,
+    Step::OffsetCommitLogged,
+    Step::PrepareDurableMarkersUnderWay,
+    Step::CompleteLogged,
+];
+
+struct Cluster {
+    broker: Arc<Broker>,
+    _stop: (watch::Sender<bool>, watch::Sender<bool>),
+}
+
+fn open(sim: &SimDisk) -> Cluster {
+    let mut config = ServerConfig::default();
+    config.groups.offsets_topic_partitions = 2;
+    config.transactions.state_log_partitions = 2;
+    let (clients, clients_stop) = watch::channel(false);
+    let (coordinators, coordinators_stop) = watch::channel(false);
+    let stop = Stop { clients: clients_stop, coordinators: coordinators_stop };
+    let disk = Disk::simulated(sim.clone());
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let (broker, _) = Broker::open(config, disk, clock, stop).expect("opens what a crash leaves");
+    Cluster { broker, _stop: (clients, coordinators) }
+}
+
+fn partition(topic: &str) -> TopicPartition {
+    TopicPartition::new(TopicName::new(topic), PartitionIndex::ZERO)
+}
+
+fn batch(producer: ProducerIdent, sequence: i32, value: &str) -> RecordBatch {
+    let base_sequence = Sequence::from_wire(sequence);
+    let mut builder = BatchBuilder::new(BatchOptions {
+        producer: Some(BatchProducer { ident: producer, base_sequence }),
+        transactional: Transactional::Yes,
+        ..BatchOptions::default()
+    });
+    let value = Some(value.as_bytes());
+    builder.append(NewRecord { timestamp: 1_000_000, key: None, value, headers: &[] });
+    builder.build()
+}
+
+impl Cluster {
+    async fn topics(&self) {
+        for name in ["a", "b"] {
+            let topic =
+                NewTopic { name: TopicName::new(name), partitions: Some(1), configs: BTreeMap::new() };
+            self.broker.create_topic(&topic).await.expect("creates");
+        }
+    }
+
+    async fn init(&self) -> ProducerIdent {
+        loop {
+            match self.broker.init_producer_id(TransactionalId::new("pay"), 60_000, None, API).await {
+                Ok(ident) => return ident,
+                Err(error) if error.code() == ErrorCode::ConcurrentTransactions => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    async fn append(&self, producer: ProducerIdent, topic: &str) -> Result<JournalPosition, BrokerError> {
+        let transaction = TransactionalProduce {
+            transactional_id: TransactionalId::new("pay"),
+            version: TransactionVersion::V2,
+            api: API,
+        };
+        let to = self.broker.partition(&partition(topic))?;
+        let (_, committed) = self.broker.append(to, &batch(producer, 0, topic), Some(transaction)).await?;
+        Ok(committed.position)
+    }
+
+    async fn append_durably(&self, producer: ProducerIdent, topic: &str) {
+        let position = self.append(producer, topic).await.expect("appends");
+        let to = self.broker.partition(&partition(topic)).expect("exists");
+        self.broker.committed(&to, position).await.expect("durable");
+    }
+
+    async fn commit_offset(&self, producer: ProducerIdent) {
+        let committed = CommittedPartition {
+            partition: partition("a"),
+            offset: Offset::ZERO.plus(7),
+            leader_epoch: None,
+            metadata: String::new(),
+        };
+        let commit = OffsetCommit {
+            group: GroupId::new("g"),
+            member: MemberOfGeneration::NOBODY,
+            partitions: vec![committed],
+        };
+        let id = TransactionalId::new("pay");
+        let pending = self
+            .broker
+            .commit_offsets_in_transaction(id, producer, commit, TransactionVersion::V2, API)
+            .await;
+        let results = pending.expect("asks").await.expect("answers");
+        assert!(results.iter().all(|(_, code)| *code == ErrorCode::None), "{results:?}");
+    }
+
+    async fn end(
+        &self,
+        producer: ProducerIdent,
+        result: EndTransaction,
+    ) -> Result<ProducerIdent, BrokerError> {
+        let id = TransactionalId::new("pay");
+        self.broker.end_transaction(id, producer, result, API, TransactionVersion::V2).await
+    }
+
+    async fn wait_until_complete(&self) {
+        loop {
+            let described = self.broker.describe_transaction(TransactionalId::new("pay")).await;
+            if described.expect("is known").state.name().starts_with("Complete") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Runs the transaction up to a step and gives the producer that it used.
+    async fn run_to(&self, last: Step) -> ProducerIdent {
+        let producer = self.init().await;
+        for step in STEPS.into_iter().skip(1).take_while(|step| *step <= last) {
+            match step {
+                Step::InitLogged => {}
+                Step::FirstPartitionAddedAndDataAppendedNotDurable => {
+                    self.append(producer, "a").await.expect("appends");
+                }
+                Step::FirstDataDurable => self.append_durably(producer, "a").await,
+                Step::SecondDataDurable => self.append_durably(producer, "b").await,
+                Step::OffsetCommitLogged => self.commit_offset(producer).await,
+                Step::PrepareDurableMarkersUnderWay => {
+                    self.end(producer, EndTransaction::Commit).await.expect("commits");
+                }
+                Step::CompleteLogged => self.wait_until_complete().await,
+            }
+        }
+        producer
+    }
+
+    /// How many records a read-committed consumer sees.
+    async fn visible(&self, topic: &str) -> usize {
+        let wanted = FetchPartition {
+            topic_partition: partition(topic),
+            offset: Offset::ZERO,
+            bytes_max: 1 << 20,
+            current_leader_epoch: None,
+        };
+        let request = FetchRequest {
+            partitions: vec![wanted],
+            isolation: Isolation::ReadCommitted,
+            bytes_min: 0,
+            bytes_max: 1 << 20,
+            wait_max: Duration::ZERO,
+        };
+        let fetched = self.broker.fetch(&request).await.pop().expect("one answer").expect("no error");
+        let mut bytes: Bytes = fetched.read.to_bytes().expect("reads");
+        let mut records = 0;
+        while let Some(batch) = RecordBatch::take_first(&mut bytes).expect("whole batches") {
+            let header = batch.header();
+            let producer = header.producer.map(|producer| producer.ident.id);
+            // One transaction a topic: an aborted one of this producer that begins here hides it.
+            let is_aborted = fetched.aborted.iter().any(|aborted| {
+                Some(aborted.producer_id) == producer && aborted.first_offset == header.base_offset
+            });
+            if !header.is_control && !is_aborted {
+                records += 1;
+            }
+        }
+        records
+    }
+
+    async fn committed_offset(&self) -> Option<Offset> {
+        let group = GroupId::new("g");
+        let of = group.clone();
+        let partitions = FetchPartitions::These(vec![partition("a")]);
+        let stability = OffsetStability::RequireStable;
+        let event = move |request| Event::OffsetFetch { request, group: of, partitions, stability };
+        let pending = self.broker.ask_group(&group, event).await.expect("asks");
+        match pending.answer().await.expect("answers") {
+            Reply::OffsetFetch(offsets) => {
+                assert_eq!(offsets[0].error, ErrorCode::None, "nothing is left undecided");
+                offsets[0].offset
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A new owner takes the id over, which decides whatever was left open; then everything of the
+    /// transaction is there, or nothing.
+    async fn check(&self, step: Step, old: ProducerIdent, context: &str) {
+        let new = self.init().await;
+        assert!(new.epoch > old.epoch || new.id != old.id, "{context}: the old producer is fenced");
+        let commit_was_acknowledged = step >= Step::PrepareDurableMarkersUnderWay;
+        let expected = usize::from(commit_was_acknowledged);
+        self.settle().await;
+        assert_eq!(self.visible("a").await, expected, "{context}: topic a");
+        assert_eq!(self.visible("b").await, expected, "{context}: topic b");
+        let offset = commit_was_acknowledged.then(|| Offset::ZERO.plus(7));
+        assert_eq!(self.committed_offset().await, offset, "{context}: the group's offset");
+        let fenced = self.append(old, "a").await;
+        assert!(fenced.is_err(), "{context}: the old producer appends nothing");
+        self.settle().await;
+        assert_eq!(self.visible("a").await, expected, "{context}: nothing came of the old producer");
+    }
+
+    /// Every partition's last stable offset reaches its end: nothing hangs.
+    async fn settle(&self) {
+        for _ in 0..2_000 {
+            let is_settled = |partition: &Arc<Partition>| {
+                let offsets = partition.offsets();
+                offsets.last_stable_offset == offsets.log_end_offset
+            };
+            if self.broker.partitions().iter().all(is_settled) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let offsets: Vec<_> =
+            self.broker.partitions().iter().map(|p| (p.topic_partition().to_string(), p.offsets())).collect();
+        panic!("a transaction hangs: {offsets:?}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_power_cut_at_any_step_a_transaction_is_there_whole_or_not_at_all() {
+    for step in STEPS {
+        for seed in 0..SEEDS {
+            let sim = SimDisk::new();
+            let cluster = open(&sim);
+            cluster.topics().await;
+            let old = cluster.run_to(step).await;
+            let left = sim.crash(seed);
+            drop(cluster);
+            let reopened = open(&left);
+            reopened.check(step, old, &format!("{step:?}, seed {seed}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_power_cut_while_the_first_is_being_repaired_changes_nothing() {
+    for step in [Step::OffsetCommitLogged, Step::PrepareDurableMarkersUnderWay] {
+        for seed in 0..SEEDS {
+            let sim = SimDisk::new();
+            let cluster = open(&sim);
+            cluster.topics().await;
+            let old = cluster.run_to(step).await;
+            let once = sim.crash(seed);
+            let repairing = open(&once);
+            // As far as the coordinators come on their own in these few turns.
+            for _ in 0..seed {
+                tokio::task::yield_now().await;
+            }
+            let twice = once.crash(seed.wrapping_mul(31));
+            drop(repairing);
+            open(&twice).check(step, old, &format!("{step:?}, twice, seed {seed}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_asked_for_again_answers_the_same_and_an_abort_after_it_is_refused() {
+    let sim = SimDisk::new();
+    let cluster = open(&sim);
+    cluster.topics().await;
+    let producer = cluster.run_to(Step::SecondDataDurable).await;
+    let next = cluster.end(producer, EndTransaction::Commit).await.expect("commits");
+    cluster.wait_until_complete().await;
+    assert_eq!(cluster.end(producer, EndTransaction::Commit).await.expect("a retry"), next);
+    let refused = cluster.end(producer, EndTransaction::Abort).await.expect_err("decided already");
+    assert_eq!(refused.code(), ErrorCode::InvalidTxnState);
+}
+
+#[tokio::test]
+async fn a_deleted_and_recreated_topic_starts_empty_and_the_old_files_are_gone() {
+    let sim = SimDisk::new();
+    let cluster = open(&sim);
+    cluster.topics().await;
+    cluster.run_to(Step::CompleteLogged).await;
+    let old_id = cluster.broker.partition(&partition("a")).expect("exists").topic_id();
+    cluster.broker.delete_topic(&TopicName::new("a")).await.expect("deletes");
+    assert!(cluster.broker.partition(&partition("a")).is_err());
+    let topic = NewTopic { name: TopicName::new("a"), partitions: Some(1), configs: BTreeMap::new() };
+    cluster.broker.create_topic(&topic).await.expect("creates again");
+    let again = cluster.broker.partition(&partition("a")).expect("exists");
+    assert_ne!(again.topic_id(), old_id);
+    assert_eq!(again.offsets().log_end_offset, Offset::ZERO);
+}
