@@ -2,6 +2,8 @@
 //!
 //! Each test starts the real server on a free port in a directory of its own; nothing is shared.
 #![allow(clippy::unwrap_used)]
+// Without librdkafka some of the fixture has no user.
+#![cfg_attr(not(feature = "client"), allow(dead_code))]
 
 mod fixture;
 

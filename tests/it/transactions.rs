@@ -145,6 +145,7 @@ fn offsets_sent_to_a_transaction_count_only_if_it_commits() {
         if commits {
             producer.commit_transaction(PATIENCE).unwrap();
         } else {
+            flush(&producer);
             producer.abort_transaction(PATIENCE).unwrap();
         }
     }

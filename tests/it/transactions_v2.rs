@@ -15,7 +15,7 @@ use tidemill::testing::WireClient;
 
 use crate::fixture::TestServer;
 use crate::fixture::wire::{
-    Producer, READ_COMMITTED, READ_UNCOMMITTED, batch, batch_with, create_topic, fetch, produce,
+    Producer, READ_COMMITTED, READ_UNCOMMITTED, batch, batch_with, create_topic, fetch, next_offset, produce,
     produce_in_transaction, produce_request, text, topic_name, transactional, values,
 };
 
@@ -70,18 +70,17 @@ fn describe(client: &mut WireClient) -> TransactionState {
     client.call(0, &request).unwrap().transaction_states[0].clone()
 }
 
-/// Waits for the markers, which follow the answer to EndTxn.
-fn committed(client: &mut WireClient, high_watermark: i64) -> Vec<String> {
-    loop {
-        let fetched = fetch(client, "t", 0, 0, READ_COMMITTED);
-        if fetched.last_stable_offset < high_watermark {
-            std::thread::yield_now();
-            continue;
-        }
+/// Reads on until the last stable offset is there: the markers follow the answer to EndTxn.
+fn committed(client: &mut WireClient, last_stable_offset: i64) -> Vec<String> {
+    let (mut offset, mut read) = (0, Vec::new());
+    while offset < last_stable_offset {
+        let fetched = fetch(client, "t", 0, offset, READ_COMMITTED);
         let aborted = fetched.aborted_transactions.clone().unwrap_or_default();
         assert!(aborted.is_empty(), "this test expects no aborted transaction: {aborted:?}");
-        return values(&fetched).into_iter().map(|(_, value)| value).collect();
+        read.extend(values(&fetched).into_iter().map(|(_, value)| value));
+        offset = next_offset(&fetched).unwrap_or(offset);
     }
+    read
 }
 
 #[test]
@@ -219,7 +218,7 @@ fn offsets_of_an_open_transaction_are_unstable_and_count_once_it_commits() {
         }
     }
     // Of the ended transaction, and late.
-    assert_eq!(client.call(5, &commit).unwrap().topics[0].partitions[0].error_code, INVALID_PRODUCER_EPOCH);
+    assert_eq!(client.call(5, &commit).unwrap().topics[0].partitions[0].error_code, PRODUCER_FENCED);
 }
 
 fn fetch_offset(client: &mut WireClient, require_stable: bool) -> (i16, i64) {
