@@ -2,6 +2,7 @@
 //!
 //! Each test starts the real server on a free port in a directory of its own; nothing is shared.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test gives up on real servers and clients after a while")]
 // Without librdkafka some of the fixture has no user.
 #![cfg_attr(not(feature = "client"), allow(dead_code))]
 
