@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -25,6 +26,8 @@ use crate::processor::supervisor::{Supervisor, SupervisorOptions};
 
 /// Requests of one connection that are worked on at once.
 const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// The port that the command line tries by itself.
+const KAFKA_PORT: u16 = 9092;
 /// How long connections may take to finish what they are doing when the broker stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -32,9 +35,12 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 pub fn run(config: ServerConfig) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
+        // Before anything is open: a signal that comes while the server starts, or right when it
+        // says that it is ready, must still stop it in order.
+        let mut signals = StopSignals::listen()?;
         let running = start(config).await?;
-        running.print_ready();
-        wait_for_signal().await?;
+        eprintln!("{}", running.ready_text());
+        signals.received().await;
         tracing::info!("stopping");
         running.stop().await
     });
@@ -90,11 +96,22 @@ pub async fn start(config: ServerConfig) -> anyhow::Result<Running> {
 }
 
 impl Running {
-    fn print_ready(&self) {
-        let addresses: Vec<String> = self.kafka_addresses.iter().map(ToString::to_string).collect();
-        let admin = self.admin_address.map_or_else(|| "off".to_owned(), |address| address.to_string());
-        let flush = self.broker.config().flush;
-        tracing::info!(kafka = addresses.join(","), admin, ?flush, "ready");
+    /// What the person at the terminal wants to know, in plain lines whatever the log level is.
+    fn ready_text(&self) -> String {
+        let config = self.broker.config();
+        let kafka: Vec<String> = self.kafka_addresses.iter().map(ToString::to_string).collect();
+        let admin = match self.admin_address {
+            Some(address) => format!("admin API on http://{address}"),
+            None => "admin API off".to_owned(),
+        };
+        let flush = match config.flush {
+            FlushPolicy::Ack => "ack",
+            FlushPolicy::Os => "os",
+        };
+        let data = config.data_dir.display();
+        let kafka = kafka.join(", ");
+        let next = next_command(&self.kafka_addresses);
+        format!("ready: Kafka on {kafka}; {admin}; data in {data} (flush={flush})\ntry:   {next}")
     }
 
     /// Stops everything in order: processors, connections, coordinators, logs.
@@ -113,6 +130,25 @@ impl Running {
         tokio::task::spawn_blocking(move || broker.close()).await??;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// A command that works as it stands from another terminal.
+fn next_command(addresses: &[SocketAddr]) -> String {
+    const TOPIC: &str = "topic create hello";
+    match addresses.first() {
+        Some(address) if address.port() != KAFKA_PORT => {
+            let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { host_of(address) };
+            format!("tidemill -b {host}:{} {TOPIC}", address.port())
+        }
+        Some(_) | None => format!("tidemill {TOPIC}"),
+    }
+}
+
+fn host_of(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
     }
 }
 
@@ -271,12 +307,17 @@ async fn open_broker(
 
 fn log_start(report: &StartReport) {
     for (partition, recovery) in &report.recovered {
+        // After a crash every log is looked through; what changed nothing is of interest to few.
+        if recovery.bytes_cut == 0 && recovery.segments_removed == 0 {
+            tracing::debug!(%partition, indexes_rebuilt = recovery.indexes_rebuilt, "a log was checked");
+            continue;
+        }
         tracing::warn!(
             %partition,
             bytes_cut = recovery.bytes_cut,
             segments_removed = recovery.segments_removed,
             indexes_rebuilt = recovery.indexes_rebuilt,
-            "a log was recovered"
+            "the torn end of a log was cut"
         );
     }
     for stray in &report.strays {
@@ -285,13 +326,25 @@ fn log_start(report: &StartReport) {
     tracing::info!(partitions = report.partitions, clean = report.was_clean, "logs opened");
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that ask the server to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From here on they no longer end the process by themselves.
+    fn listen() -> anyhow::Result<StopSignals> {
+        Ok(StopSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

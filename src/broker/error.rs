@@ -42,6 +42,20 @@ impl BrokerError {
         BrokerError::Refused { code, message: message.into() }
     }
 
+    /// Why, in a sentence for a person to whom the code is told beside it.
+    pub fn explanation(&self) -> String {
+        match self {
+            BrokerError::Refused { message, .. }
+            | BrokerError::Partition(PartitionError::Rejected { message, .. }) => message.clone(),
+            error @ (BrokerError::UnknownPartition
+            | BrokerError::Partition(PartitionError::Deleted | PartitionError::Offline(_))
+            | BrokerError::CoordinatorUnavailable
+            | BrokerError::Disk(_)
+            | BrokerError::Metadata(_)
+            | BrokerError::Registry(_)) => error.to_string(),
+        }
+    }
+
     /// The protocol's answer. A write whose outcome is not known never gets a code on which
     /// clients send it again under a new epoch: a failed disk is KAFKA_STORAGE_ERROR.
     pub fn code(&self) -> ErrorCode {
@@ -73,3 +87,6 @@ impl From<MetadataError> for BrokerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

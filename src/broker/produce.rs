@@ -126,22 +126,33 @@ impl Broker {
         if is_open(partition, producer) {
             return Ok(None);
         }
-        let guard = partition.begin_verification(producer.id);
         let version = transaction.version;
         let add = AddToTransaction {
             transactional_id: transaction.transactional_id,
             producer,
             partitions: vec![partition.topic_partition().clone()],
             api: transaction.api,
-            version: transaction.version,
+            version,
         };
-        let asked = match transaction.version {
+        let mut guard = partition.begin_verification(producer.id);
+        self.ask_coordinator(add.clone()).await?;
+        if !partition.is_verifying(producer.id, guard) {
+            // A V2 client begins its next transaction as soon as the last one is decided, and that
+            // one's marker, come in between, says nothing about this one. With the coordinator's
+            // consent it is complete, so any further marker is our own.
+            guard = partition.begin_verification(producer.id);
+            self.ask_coordinator(add).await?;
+        }
+        Ok(Some(Verified { guard, version }))
+    }
+
+    async fn ask_coordinator(&self, add: AddToTransaction) -> Result<(), BrokerError> {
+        let api = add.api;
+        let asked = match add.version {
             TransactionVersion::V1 => self.verify(add).await,
             TransactionVersion::V2 => self.add_implicitly(add).await,
         };
-        asked
-            .map_err(|error| for_producer(&error, transaction.api))
-            .map(|()| Some(Verified { guard, version }))
+        asked.map_err(|error| for_producer(&error, api))
     }
 
     async fn verify(&self, add: AddToTransaction) -> Result<(), BrokerError> {

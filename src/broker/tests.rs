@@ -331,3 +331,20 @@ async fn a_deleted_and_recreated_topic_starts_empty_and_the_old_files_are_gone()
     assert_ne!(again.topic_id(), old_id);
     assert_eq!(again.offsets().log_end_offset, Offset::ZERO);
 }
+
+/// The guard against late requests was taken once, and the last transaction's marker made it void.
+#[tokio::test]
+async fn a_transaction_that_begins_while_the_last_one_s_markers_are_written_is_not_refused() {
+    let sim = SimDisk::new();
+    let cluster = open(&sim);
+    cluster.topics().await;
+    let mut producer = cluster.init().await;
+    for turn in 0..50 {
+        let (a, b) = tokio::join!(cluster.append(producer, "a"), cluster.append(producer, "b"));
+        a.unwrap_or_else(|error| panic!("turn {turn}: {error}"));
+        b.unwrap_or_else(|error| panic!("turn {turn}: {error}"));
+        producer = cluster.end(producer, EndTransaction::Commit).await.expect("commits");
+    }
+    cluster.settle().await;
+    assert_eq!(cluster.visible("a").await, 50);
+}

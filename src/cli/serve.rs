@@ -3,6 +3,7 @@
 //! Reads the file and the environment, which `config` itself does not; starts the server, and knows
 //! nothing of how it works.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -124,7 +125,11 @@ pub(super) fn serve(args: &ServeArgs) -> Result<Report, CliError> {
         CliError::new(ExitKind::Invalid, "INVALID_CONFIG", message)
     })?;
     // A second subscriber (in a test) is no reason not to serve.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
     crate::server::run(config)
         .map_err(|error| CliError::new(ExitKind::Failed, "SERVER_FAILED", format!("{error:#}")))?;
     Ok(Report::silent())

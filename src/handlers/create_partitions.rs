@@ -17,7 +17,7 @@ pub async fn handle(context: Context) -> Handled {
         let grown = grow(&context, &topic, request.validate_only).await;
         let (code, why) = match grown {
             Ok(()) => (ErrorCode::None, String::new()),
-            Err(error) => (error.code(), error.to_string()),
+            Err(error) => (error.code(), error.explanation()),
         };
         results.push(
             CreatePartitionsTopicResult::default()

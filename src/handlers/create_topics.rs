@@ -118,7 +118,7 @@ fn describe(
         Err(error) => {
             let code = error.code();
             let result =
-                result.with_error_code(code.code()).with_error_message(message(code, error.to_string()));
+                result.with_error_code(code.code()).with_error_message(message(code, error.explanation()));
             return match version {
                 ..5 => result,
                 5.. => {

@@ -46,7 +46,7 @@ fn describe(
 ) -> DeletableTopicResult {
     let (code, why) = match deleted {
         Ok(()) => (ErrorCode::None, String::new()),
-        Err(error) => (error.code(), error.to_string()),
+        Err(error) => (error.code(), error.explanation()),
     };
     let name = name.as_ref().map(wire_topic).or_else(|| topic.name.clone());
     let mut result = DeletableTopicResult::default().with_error_code(code.code());

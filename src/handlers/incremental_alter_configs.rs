@@ -26,7 +26,7 @@ pub async fn handle(context: Context) -> Handled {
     for resource in request.resources {
         let (code, why) = match alter(&context, &resource, mode).await {
             Ok(()) => (ErrorCode::None, String::new()),
-            Err(error) => (error.code(), error.to_string()),
+            Err(error) => (error.code(), error.explanation()),
         };
         responses.push(
             AlterConfigsResourceResponse::default()

@@ -138,7 +138,7 @@ fn describe(version: i16, appended: Appended, failed: Option<&BrokerError>) -> P
         let response = response.with_error_code(error.code().code()).with_base_offset(-1);
         return match version {
             ..8 => response,
-            8.. => response.with_error_message(Some(text(error.to_string()))),
+            8.. => response.with_error_message(Some(text(error.explanation()))),
         };
     }
     let Ok((_, committed)) = appended.result else { return response };

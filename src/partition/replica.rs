@@ -266,6 +266,11 @@ impl Partition {
         guard
     }
 
+    /// Whether that verification still counts: nothing has ended or begun for the producer since.
+    pub fn is_verifying(&self, producer: ProducerId, guard: VerificationGuard) -> bool {
+        self.state.lock().guards.get(&producer) == Some(&guard)
+    }
+
     /// Reads whole batches below the bound that the isolation level sets.
     pub fn fetch(&self, spec: FetchSpec) -> Result<Fetched, PartitionError> {
         let mut state = self.running()?;

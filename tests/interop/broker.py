@@ -1,24 +1,38 @@
 """A broker of ours as a child process, for tests with clients that we did not write."""
 
+import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.request
+
+# Below the range that the system takes client ports from: while the broker is down, a client that tries to
+# connect to a port of that range may be given this very port as its own, and then talks to itself.
+PORTS = range(20_000, 32_000)
+PATIENCE_SECONDS = 60
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port on which nobody listens."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise RuntimeError("no free port among a hundred")
 
 
 class Broker:
+    """The same ports and directory at every start."""
+
     def __init__(self, binary, *options):
         self.binary = binary
         self.directory = tempfile.mkdtemp(prefix="tidemill-test-")
@@ -34,25 +48,40 @@ class Broker:
     def log_tail(self, lines=20):
         return "\n".join(pathlib.Path(self.log_path).read_text().splitlines()[-lines:])
 
-    def start(self):
-        """Starts the broker and waits until it is ready."""
+    def spawn(self):
+        """Starts the process and does not wait for it."""
+        # The command line's own variables are not the server's: it gets flags only.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TIDEMILL_")}
         with open(self.log_path, "a") as log:
             self.process = subprocess.Popen(
                 [self.binary, "serve", "--data-dir", os.path.join(self.directory, "data"),
                  "--listen", self.bootstrap, "--admin-listen", self.admin.removeprefix("http://"),
                  *self.options],
-                env=environment, stdout=log, stderr=log,
+                env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
-        give_up = time.monotonic() + 60
+
+    def wait_ready(self):
+        give_up = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                urllib.request.urlopen(f"{self.admin}/readyz", timeout=5).close()
+                self.get("/readyz", 5)
                 return
-            except (OSError, urllib.error.URLError):
+            except OSError:
                 if self.process.poll() is not None or time.monotonic() > give_up:
                     raise RuntimeError("the broker does not start:\n" + self.log_tail()) from None
                 time.sleep(0.005)
+
+    def start(self):
+        """Starts the broker and waits until it is ready; gives the seconds that took."""
+        started = time.monotonic()
+        self.spawn()
+        self.wait_ready()
+        return time.monotonic() - started
+
+    def get(self, path, seconds_max=30):
+        """The admin API's answer."""
+        with urllib.request.urlopen(f"{self.admin}{path}", timeout=seconds_max) as answer:
+            return json.load(answer)
 
     def kill(self):
         """kill -9."""
@@ -62,7 +91,7 @@ class Broker:
     def stop(self):
         """An orderly stop; the broker must end by itself with status 0."""
         self.process.terminate()
-        status = self.process.wait(timeout=60)
+        status = self.process.wait(timeout=PATIENCE_SECONDS)
         if status != 0:
             raise RuntimeError(f"the broker ended with status {status}:\n" + self.log_tail())
 

@@ -1,0 +1,413 @@
+"""kill -9 at random moments under load; afterwards everything is accounted for.
+
+Idempotent producers, transactional producers (some of their transactions aborted on purpose, some abandoned
+as by a crash of the client), a client that reads, processes and writes, and two WebAssembly processors run
+while the broker is killed and started again, every fifth time before it is ready. At the end a read-committed
+consumer's view is compared with what was acknowledged:
+
+- nothing acknowledged is lost, nothing is there twice, each producer's records are in order;
+- of a transaction all records are there or none: all if its commit was acknowledged, none if it was
+  aborted or abandoned; one whose outcome nobody told may be either;
+- what processors and the client put out holds each committed input exactly once, in order.
+
+The moments of the kills and what the producers do follow from the seed.
+
+usage: kill_loop.py BINARY GUESTS_DIRECTORY [--kills N] [--seed N]      (make kill-loop does the set-up)
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import re
+import statistics
+import sys
+import threading
+import time
+import traceback
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "interop"))
+
+from broker import Broker  # noqa: E402
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition  # noqa: E402
+
+PATIENCE_SECONDS = 120
+PLAIN, FIRST, SECOND, QUAKES = "plain", "txn.first", "txn.second", "quakes.raw"
+CLASSIFIED, ALERTS = "quakes.classified", "quakes.alerts"
+# What a processor makes of transactions, and what a client makes of plain records.
+COPIED, MOVED = "txn.copied", "plain.moved"
+PARTITIONS = {PLAIN: 3, FIRST: 2, SECOND: 2, QUAKES: 2, CLASSIFIED: 2, ALERTS: 2, COPIED: 2, MOVED: 3}
+SEGMENT_BYTES = 65_536
+CLIENT = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "retry.backoff.ms": 20,
+          "message.timeout.ms": 600_000, "linger.ms": 2, "log_level": 0, "queue.buffering.max.messages": 2_000}
+
+
+class Load:
+    """What the producers know."""
+
+    def __init__(self, bootstrap):
+        self.bootstrap = bootstrap
+        self.stop = threading.Event()
+        self.lock = threading.Lock()
+        self.acknowledged = collections.defaultdict(list)
+        self.failed = []
+        self.transactions = {}
+        self.is_sent = threading.Event()
+        self.lives = 1
+        self.threads, self.mover = [], None
+
+    def start(self, work, *arguments):
+        def guarded():
+            try:
+                work(*arguments)
+            except Exception as error:
+                traceback.print_exc()
+                self.failed.append(f"{work.__name__} ended: {error!r}")
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        thread.start()
+        return thread
+
+    def start_all(self, seed):
+        for number in range(2):
+            self.threads.append(self.start(self.idempotent, PLAIN, f"plain{number}", lambda value: value))
+            self.threads.append(self.start(self.transactional, f"txn{number}", seed * 10 + number))
+        self.threads.append(self.start(self.idempotent, QUAKES, "quake", quake))
+        self.mover = self.start(self.read_process_write, PLAIN, MOVED)
+
+    def finish(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        self.is_sent.set()
+        self.mover.join()
+
+    def idempotent(self, topic, name, value_of):
+        """Sends numbered values until told to stop; all must be acknowledged in the end."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "enable.idempotence": True,
+                             "batch.num.messages": 20, **CLIENT})
+
+        def delivered(number):
+            def callback(error, _):
+                with self.lock:
+                    if error is None:
+                        self.acknowledged[topic].append(f"{name}-{number}")
+                    else:
+                        self.failed.append(f"{name}-{number}: {error}")
+            return callback
+
+        number = 0
+        while not self.stop.is_set():
+            try:
+                partition = number % PARTITIONS[topic]
+                producer.produce(topic, value_of(f"{name}-{number}"), partition=partition,
+                                 on_delivery=delivered(number))
+                number += 1
+            except BufferError:
+                producer.poll(0.1)
+            producer.poll(0)
+            if number % 20 == 0:
+                self.stop.wait(0.01)
+        left = producer.flush(PATIENCE_SECONDS)
+        if left:
+            self.failed.append(f"{name}: {left} records were never acknowledged")
+
+    def transactional(self, name, seed):
+        """Transactions over two topics; a producer that is told to give up is made anew."""
+        chance, producer, turn = random.Random(seed), None, 0
+        while not self.stop.is_set():
+            transaction, outcome = f"{name}-{turn}", "unknown"
+            ends, size = chance.choices(["commit", "abort", "abandon"], [75, 20, 5])[0], chance.randint(1, 8)
+            turn += 1
+            try:
+                if producer is None:
+                    producer = self.new_transactional(name)
+                producer.begin_transaction()
+                for number in range(size):
+                    for topic in (FIRST, SECOND):
+                        producer.produce(topic, f"{transaction}:{number}", partition=chance.randrange(2))
+                if ends == "commit":
+                    producer.commit_transaction(PATIENCE_SECONDS)
+                    outcome = "committed"
+                else:
+                    # Delivered first, so that there is something in the log that nobody may see.
+                    producer.flush(PATIENCE_SECONDS)
+                    if ends == "abort":
+                        producer.abort_transaction(PATIENCE_SECONDS)
+                    else:
+                        producer = None
+                    outcome = "aborted" if ends == "abort" else "abandoned"
+            except KafkaException as error:
+                outcome, producer = self.recover(producer, error.args[0])
+                if ends != "commit":
+                    outcome = "aborted"
+            with self.lock:
+                self.transactions[transaction] = (outcome, size)
+        # An open transaction would hold back the readers of the check until it times out.
+        self.new_transactional(name)
+
+    def new_transactional(self, name):
+        """A producer of that transactional id, whose earlier owners are fenced and their transactions ended."""
+        producer = Producer({**CLIENT, "bootstrap.servers": self.bootstrap, "transactional.id": name,
+                             "transaction.timeout.ms": 60_000, "message.timeout.ms": 50_000})
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                producer.init_transactions(10)
+                return producer
+            except KafkaException as error:
+                if not error.args[0].retriable() or time.monotonic() > give_up:
+                    raise
+
+    def read_process_write(self, source, target):
+        """Copies records by a client's own transactions, until all producers are done and the source is at its end."""
+        while True:
+            # First, so that the transaction of the one before has ended when the offsets are asked for.
+            producer = self.new_transactional("client")
+            consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "client", "log_level": 0,
+                                 "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200,
+                                 "enable.auto.commit": False, "auto.offset.reset": "earliest",
+                                 "isolation.level": "read_committed"})
+            consumer.assign([TopicPartition(source, number) for number in range(PARTITIONS[source])])
+            try:
+                self.copy(consumer, producer, target)
+                return
+            except KafkaException:
+                # Whether that transaction was committed, the group's offsets tell the next life.
+                self.lives += 1
+            finally:
+                consumer.close()
+
+    def copy(self, consumer, producer, target):
+        while True:
+            is_sent = self.is_sent.is_set()
+            messages = [m for m in consumer.consume(200, 0.1) if m.error() is None]
+            if not messages:
+                if is_sent and is_at_end(consumer):
+                    return
+                continue
+            producer.begin_transaction()
+            for message in messages:
+                producer.produce(target, message.value(), partition=message.partition())
+            producer.send_offsets_to_transaction(
+                consumer.position(consumer.assignment()), consumer.consumer_group_metadata(), PATIENCE_SECONDS)
+            producer.commit_transaction(PATIENCE_SECONDS)
+
+    @staticmethod
+    def recover(producer, error):
+        if producer is not None and error.txn_requires_abort():
+            try:
+                producer.abort_transaction(PATIENCE_SECONDS)
+                return "aborted", producer
+            except KafkaException:
+                pass
+        return "unknown", None
+
+
+def is_at_end(consumer):
+    committed = consumer.committed(consumer.assignment(), PATIENCE_SECONDS)
+    return all(consumer.get_watermark_offsets(p, PATIENCE_SECONDS)[1] == p.offset for p in committed)
+
+
+def quake(identity):
+    """A quake that is large enough to go to both outputs."""
+    return json.dumps({"id": identity, "properties": {"mag": 6.1, "place": "nowhere", "time": 1},
+                       "geometry": {"coordinates": [1.0, 2.0, 3.0]}})
+
+
+def read_all(bootstrap, topic, isolation="read_committed"):
+    """Every partition's values in order, as a consumer of that isolation level sees them."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "check", "enable.auto.commit": False,
+                         "isolation.level": isolation, "enable.partition.eof": True,
+                         "auto.offset.reset": "earliest"})
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS[topic])])
+    values, ended = collections.defaultdict(list), set()
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while len(ended) < PARTITIONS[topic]:
+        if time.monotonic() > give_up:
+            raise RuntimeError(f"{topic} has no end: a transaction hangs")
+        for message in consumer.consume(1000, 0.5):
+            if message.error() is None:
+                values[message.partition()].append(message.value().decode())
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition())
+            else:
+                raise KafkaException(message.error())
+    consumer.close()
+    return values
+
+
+def flat(partitions):
+    return [value for values in partitions.values() for value in values]
+
+
+def wait_for_processor(broker, name, tasks):
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        status = broker.get(f"/v1/processors/{name}")
+        lags = [task["lag_records"] for task in status["tasks"]]
+        if len(lags) == tasks and all(lag == 0 for lag in lags):
+            return
+        if time.monotonic() > give_up:
+            raise RuntimeError(f"{name} does not catch up:\n" + json.dumps(status, indent=1))
+        time.sleep(0.05)
+
+
+class Report:
+    def __init__(self):
+        self.records = self.lost = self.twice = self.aborted_seen = self.torn = self.out_of_order = 0
+        self.examples = []
+
+    def count(self, field, names):
+        names = list(names)
+        setattr(self, field, getattr(self, field) + len(names))
+        self.examples += [f"{field}: {name}" for name in names[:5]]
+
+    def each_once(self, expected, seen):
+        counts = collections.Counter(seen)
+        self.records += len(seen)
+        self.count("lost", sorted(set(expected) - set(counts)))
+        self.count("twice", sorted(name for name, count in counts.items() if count > 1))
+
+    def in_order(self, partitions, stream_of):
+        """Within a partition the numbers of each stream only grow."""
+        for values in partitions.values():
+            last = {}
+            for value in values:
+                number = int(value.rsplit("-", 1)[1])
+                stream = stream_of(value, number)
+                if number < last.get(stream, -1):
+                    self.count("out_of_order", [value])
+                last[stream] = number
+
+    def transactions(self, transactions, topics):
+        seen = [collections.Counter(flat(read)) for read in topics]
+        self.records += sum(sum(counter.values()) for counter in seen)
+        for name, (outcome, size) in transactions.items():
+            expected = [f"{name}:{number}" for number in range(size)]
+            counts = [counter[value] for counter in seen for value in expected]
+            if outcome == "committed":
+                self.count("lost", [name] if 0 in counts else [])
+            if outcome in ("aborted", "abandoned"):
+                self.count("aborted_seen", [name] if any(counts) else [])
+            self.count("torn", [name] if any(counts) and 0 in counts else [])
+            self.count("twice", [name] if any(count > 1 for count in counts) else [])
+
+    def is_good(self):
+        return not (self.lost or self.twice or self.aborted_seen or self.torn or self.out_of_order)
+
+
+def deploy(broker, guests):
+    for topic, partitions in PARTITIONS.items():
+        broker.command("topic", "create", topic, "--partitions", str(partitions),
+                       "--config", f"segment.bytes={SEGMENT_BYTES}")
+    for module in ("quake-alerts", "redact"):
+        broker.command("module", "push", str(pathlib.Path(guests) / f"{module}.wasm"), "--name", module)
+    broker.command("processor", "deploy", "quakes", "--module", "quake-alerts", "--input", QUAKES,
+                   "--output", CLASSIFIED, "--output", ALERTS, "--start", "earliest", "--commit-interval-ms", "20")
+    broker.command("processor", "deploy", "copy", "--module", "redact", "--input", FIRST, "--output", COPIED,
+                   "--config", f"output={COPIED}", "--start", "earliest", "--commit-interval-ms", "20")
+
+
+def run(broker, guests, kills, seed):
+    """The load, and how many seconds each restart took."""
+    chance, restarts = random.Random(seed), []
+    broker.start()
+    deploy(broker, guests)
+    load = Load(broker.bootstrap)
+    load.start_all(seed)
+    for kill in range(kills):
+        if kill % 5 == 4:
+            # In the middle of a recovery.
+            broker.spawn()
+            time.sleep(chance.uniform(0, 0.25))
+        else:
+            time.sleep(chance.choice([0.1, 0.5, 1.0, 2.0]) * chance.random() + 0.02)
+        broker.kill()
+        if kill % 5 != 3:
+            restarts.append(broker.start())
+    if broker.process.poll() is not None:
+        broker.start()
+    load.finish()
+    wait_for_processor(broker, "quakes", PARTITIONS[QUAKES])
+    wait_for_processor(broker, "copy", PARTITIONS[FIRST])
+    return load, restarts
+
+
+def check(broker, load):
+    report = Report()
+    plain = read_all(broker.bootstrap, PLAIN)
+    moved = read_all(broker.bootstrap, MOVED)
+    for read in (plain, moved):
+        report.each_once(load.acknowledged[PLAIN], flat(read))
+        report.in_order(read, lambda value, _: value.rsplit("-", 1)[0])
+    for topic in (CLASSIFIED, ALERTS):
+        read = read_all(broker.bootstrap, topic)
+        ids = {partition: [json.loads(v)["id"] for v in values] for partition, values in read.items()}
+        report.each_once(load.acknowledged[QUAKES], flat(ids))
+        # Order holds for what came from one input partition.
+        report.in_order(ids, lambda _, number: number % PARTITIONS[QUAKES])
+    first, second = (read_all(broker.bootstrap, topic) for topic in (FIRST, SECOND))
+    report.transactions(load.transactions, [first, second])
+    report.each_once(flat(first), flat(read_all(broker.bootstrap, COPIED)))
+    raw = [flat(read_all(broker.bootstrap, topic, "read_uncommitted")) for topic in (FIRST, SECOND)]
+    hidden = sum(map(len, raw)) - len(flat(first)) - len(flat(second))
+    return report, hidden
+
+
+def wrong_lines(broker):
+    """What the broker must never say."""
+    text = pathlib.Path(broker.log_path).read_text(errors="replace")
+    return [f"log: {line}" for line in text.splitlines() if re.search(r"ERROR|panicked", line)]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("binary")
+    parser.add_argument("guests")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    options = parser.parse_args()
+    print(f"kill loop: seed {options.seed}", flush=True)
+    started, is_good = time.monotonic(), False
+    broker = Broker(options.binary)
+    try:
+        load, restarts = run(broker, options.guests, options.kills, options.seed)
+        report, hidden = check(broker, load)
+        problems = report.examples + load.failed + wrong_lines(broker)
+        outcomes = collections.Counter(outcome for outcome, _ in load.transactions.values())
+        counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+        print(f"kill loop: {options.kills} kills (every fifth before the broker was ready) in "
+              f"{time.monotonic() - started:.0f} s; ready again after {statistics.median(restarts) * 1000:.0f} ms "
+              f"(median), {max(restarts) * 1000:.0f} ms (worst)")
+        print(f"kill loop: {report.records} records read back; transactions: {counted}; {hidden} records of ended "
+              f"ones in the log that nobody may see; {len(load.acknowledged[QUAKES])} records through a processor")
+        print(f"kill loop: lost {report.lost}, twice {report.twice}, aborted seen {report.aborted_seen}, "
+              f"torn {report.torn}, out of order {report.out_of_order}, never acknowledged {len(load.failed)}")
+        print("".join(f"  {problem}\n" for problem in problems[:30]), end="")
+        is_good = not problems and did_something(load, outcomes, hidden)
+        broker.stop()
+    except Exception:
+        traceback.print_exc()
+        is_good = False
+    finally:
+        if not is_good:
+            print(broker.log_tail(60))
+        if os.environ.get("KEEP") == "1":
+            print(f"kill loop: what the broker has left is in {broker.directory}")
+        else:
+            broker.remove()
+    print(f"{int(is_good)} passed, {int(not is_good)} failed", flush=True)
+    # Without waiting for the load's threads, should they hang.
+    os._exit(0 if is_good else 1)
+
+
+def did_something(load, outcomes, hidden):
+    """A loop in which nothing went on proves nothing."""
+    return min(len(load.acknowledged[PLAIN]), len(load.acknowledged[QUAKES]), hidden, outcomes["committed"],
+               outcomes["aborted"]) > 0
+
+
+main()
