@@ -77,6 +77,7 @@ pub fn produce(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
+#[allow(clippy::too_many_arguments, reason = "a measurement names its scenario, setting and load")]
 fn rates(
     bench: &mut Bench,
     scenario: &'static str,
