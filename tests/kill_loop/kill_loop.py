@@ -188,13 +188,20 @@ class Load:
                 consumer.close()
 
     def copy(self, consumer, producer, target):
+        errors, last_progress = collections.Counter(), time.monotonic()
         while True:
             is_sent = self.is_sent.is_set()
-            messages = [m for m in consumer.consume(200, 0.1) if m.error() is None]
+            consumed = consumer.consume(200, 0.1)
+            errors.update(str(m.error()) for m in consumed if m.error())
+            messages = [m for m in consumed if m.error() is None]
             if not messages:
                 if is_sent and is_at_end(consumer):
                     return
+                if time.monotonic() - last_progress > PATIENCE_SECONDS:
+                    positions = consumer.position(consumer.assignment())
+                    raise RuntimeError(f"the client's consumer stands still at {positions}; errors {errors}")
                 continue
+            last_progress = time.monotonic()
             producer.begin_transaction()
             for message in messages:
                 producer.produce(target, message.value(), partition=message.partition())
