@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -34,9 +35,12 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 pub fn run(config: ServerConfig) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
+        // Before anything is open: a signal that comes while the server starts, or right when it
+        // says that it is ready, must still stop it in order.
+        let mut signals = StopSignals::listen()?;
         let running = start(config).await?;
         eprintln!("{}", running.ready_text());
-        wait_for_signal().await?;
+        signals.received().await;
         tracing::info!("stopping");
         running.stop().await
     });
@@ -322,13 +326,25 @@ fn log_start(report: &StartReport) {
     tracing::info!(partitions = report.partitions, clean = report.was_clean, "logs opened");
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that ask the server to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From here on they no longer end the process by themselves.
+    fn listen() -> anyhow::Result<StopSignals> {
+        Ok(StopSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -17,6 +17,9 @@ use crate::partition::{CommittedAppend, Partition, Verified};
 use crate::wire::control_record::TransactionVersion;
 use crate::wire::record_batch::{BatchError, ClientRules, KeyRule, RecordBatch, ZstdRule};
 
+/// How often a consent is asked for again because a transaction's end came in between.
+const CONSENTS_MAX: usize = 3;
+
 /// What a client's Produce brings for one partition.
 #[derive(Clone, Debug)]
 pub struct ClientBatch {
@@ -123,36 +126,33 @@ impl Broker {
             let message = "a transactional batch came without a transactional id";
             return Err(BrokerError::refused(ErrorCode::InvalidTxnState, message));
         };
-        if is_open(partition, producer) {
-            return Ok(None);
-        }
-        let version = transaction.version;
+        let TransactionalProduce { transactional_id, version, api } = transaction;
         let add = AddToTransaction {
-            transactional_id: transaction.transactional_id,
+            transactional_id,
             producer,
             partitions: vec![partition.topic_partition().clone()],
-            api: transaction.api,
+            api,
             version,
         };
-        let mut guard = partition.begin_verification(producer.id);
-        self.ask_coordinator(add.clone()).await?;
-        if !partition.is_verifying(producer.id, guard) {
-            // A V2 client begins its next transaction as soon as the last one is decided, and that
-            // one's marker, come in between, says nothing about this one. With the coordinator's
-            // consent it is complete, so any further marker is our own.
-            guard = partition.begin_verification(producer.id);
-            self.ask_coordinator(add).await?;
+        for _ in 0..CONSENTS_MAX {
+            if is_open(partition, producer) {
+                return Ok(None);
+            }
+            let guard = partition.begin_verification(producer.id);
+            let asked = match version {
+                TransactionVersion::V1 => self.verify(add.clone()).await,
+                TransactionVersion::V2 => self.add_implicitly(add.clone()).await,
+            };
+            asked.map_err(|error| for_producer(&error, api))?;
+            if partition.is_verifying(producer.id, guard) {
+                return Ok(Some(Verified { guard, version }));
+            }
+            // A marker came while the coordinator was asked. Most likely the transaction before this
+            // one had still to end, and the consent is for this one: but only a consent that is
+            // asked for after the marker proves it.
         }
-        Ok(Some(Verified { guard, version }))
-    }
-
-    async fn ask_coordinator(&self, add: AddToTransaction) -> Result<(), BrokerError> {
-        let api = add.api;
-        let asked = match add.version {
-            TransactionVersion::V1 => self.verify(add).await,
-            TransactionVersion::V2 => self.add_implicitly(add).await,
-        };
-        asked.map_err(|error| for_producer(&error, api))
+        let message = "the transaction ended while this batch was on its way";
+        Err(BrokerError::refused(ErrorCode::InvalidTxnState, message))
     }
 
     async fn verify(&self, add: AddToTransaction) -> Result<(), BrokerError> {

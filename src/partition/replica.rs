@@ -266,7 +266,7 @@ impl Partition {
         guard
     }
 
-    /// Whether that verification still counts: nothing has ended or begun for the producer since.
+    /// Whether no end of a transaction has come since `begin_verification` gave this guard.
     pub fn is_verifying(&self, producer: ProducerId, guard: VerificationGuard) -> bool {
         self.state.lock().guards.get(&producer) == Some(&guard)
     }

@@ -243,7 +243,7 @@ fn a_control_batch_from_a_client_is_invalid() {
 fn a_batch_of_an_older_format_is_refused() {
     let mut records = batch(&["a"]).to_vec();
     records[16] = 1;
-    assert_refused(Bytes::from(records), 43);
+    assert_refused(Bytes::from(records), 87);
 }
 
 #[test]
@@ -253,9 +253,9 @@ fn a_batch_larger_than_the_topic_allows_is_too_large() {
 
 #[test]
 fn a_batch_that_cannot_be_decompressed_is_refused() {
-    // Plain records under the name of each codec.
+    // Plain records under the name of each codec; the CRC is right, so sending again would not help.
     for codec in 1..=4 {
-        assert_refused(tampered(&batch(&["not compressed"]), 21, &(codec as i16).to_be_bytes()), 2);
+        assert_refused(tampered(&batch(&["not compressed"]), 21, &(codec as i16).to_be_bytes()), 87);
     }
 }
 
@@ -391,7 +391,7 @@ fn times_that_mean_nothing_are_refused() {
 }
 
 #[test]
-fn a_group_without_a_name_is_invalid() {
+fn a_group_without_a_name_cannot_be_joined() {
     let (server, mut client) = with_topic();
     let join = JoinGroupRequest::default()
         .with_session_timeout_ms(10_000)
@@ -405,7 +405,8 @@ fn a_group_without_a_name_is_invalid() {
         .with_group_id(GroupId(text("")))
         .with_generation_id_or_member_epoch(-1)
         .with_topics(vec![topic]);
-    assert_eq!(client.call(8, &commit).unwrap().topics[0].partitions[0].error_code, 24);
+    // Kafka takes commits of the empty group, for the sake of its oldest clients.
+    assert_eq!(client.call(8, &commit).unwrap().topics[0].partitions[0].error_code, 0);
     assert_still_serves(&server);
 }
 

@@ -2,12 +2,23 @@
 //!
 //! Each test starts the real server on a free port in a directory of its own; nothing is shared.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test gives up on real servers and clients after a while")]
+// Without librdkafka some of the fixture has no user.
+#![cfg_attr(not(feature = "client"), allow(dead_code))]
 
 mod fixture;
 
 mod bad_input;
 mod every_version;
-mod tidy;
-
+#[cfg(feature = "client")]
+mod groups;
 #[cfg(feature = "client")]
 mod produce_fetch;
+mod regression;
+mod startup;
+mod tidy;
+#[cfg(feature = "client")]
+mod topics;
+#[cfg(feature = "client")]
+mod transactions;
+mod transactions_v2;

@@ -2,6 +2,8 @@
 
 use std::sync::mpsc;
 
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{BrokerId, ListOffsetsRequest};
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
@@ -153,6 +155,13 @@ fn offsets_are_found_by_time_and_at_both_ends() {
     assert_eq!(find(1_500), Offset::Offset(1));
     assert_eq!(find(3_500), Offset::Offset(3));
     assert_eq!(find(5_000), Offset::End);
+    // The largest timestamp (-3, KIP-734), which librdkafka does not ask for.
+    let largest = ListOffsetsPartition::default().with_timestamp(-3);
+    let topic = ListOffsetsTopic::default().with_name(wire::topic_name("t")).with_partitions(vec![largest]);
+    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+    let response = server.wire().call(7, &request).unwrap();
+    let found = &response.topics[0].partitions[0];
+    assert_eq!((found.error_code, found.offset, found.timestamp), (0, 3, 4_000));
 }
 
 #[test]
