@@ -54,6 +54,8 @@ pub struct Log {
     log_start_offset: Offset,
     recovery_point: Offset,
     leader_epochs: LeaderEpochs,
+    /// Whether the table holds an epoch that its file does not.
+    epochs_unwritten: Changed,
     producers: ProducerStates,
     read_cache: ReadCache,
     last_append: JournalPosition,
@@ -146,11 +148,16 @@ impl Log {
         self.producers.high_watermark_advanced(high_watermark);
     }
 
-    /// Notes that this replica leads from its log end on, before it appends anything: durable on
-    /// return.
+    /// Notes that this replica leads from its log end on, before it appends anything.
     pub fn become_leader(&mut self, epoch: LeaderEpoch) -> Result<(), LogError> {
         self.check_failed()?;
-        self.assign_epoch(epoch, self.log_end_offset())
+        // The first append writes it down. Lost before that, nothing is lost: the next epoch begins at
+        // the same offset and takes its place. A broker with many partitions starts without a sync
+        // for each.
+        if self.leader_epochs.assign(epoch, self.log_end_offset()) == Changed::Yes {
+            self.epochs_unwritten = Changed::Yes;
+        }
+        Ok(())
     }
 
     /// The epoch of the last batch or of the present leader.
@@ -244,18 +251,21 @@ impl Log {
     }
 
     fn assign_epoch(&mut self, epoch: LeaderEpoch, start_offset: Offset) -> Result<(), LogError> {
-        match self.leader_epochs.assign(epoch, start_offset) {
-            Changed::No => Ok(()),
-            Changed::Yes => {
+        let assigned = self.leader_epochs.assign(epoch, start_offset);
+        match (assigned, self.epochs_unwritten) {
+            (Changed::No, Changed::No) => Ok(()),
+            (Changed::Yes, _) | (Changed::No, Changed::Yes) => {
                 let written = self.write_epochs();
                 self.guard(written)
             }
         }
     }
 
-    fn write_epochs(&self) -> Result<(), LogError> {
+    fn write_epochs(&mut self) -> Result<(), LogError> {
         let path = format!("{}/{LEADER_EPOCH_CHECKPOINT}", self.directory);
-        checkpoint_files::write_epochs(&self.disk, &path, self.leader_epochs.entries())
+        checkpoint_files::write_epochs(&self.disk, &path, self.leader_epochs.entries())?;
+        self.epochs_unwritten = Changed::No;
+        Ok(())
     }
 }
 

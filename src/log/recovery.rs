@@ -351,6 +351,7 @@ impl Recovery {
             log_start_offset,
             recovery_point: self.open.recovery_point.min(log_end_offset),
             leader_epochs: epochs,
+            epochs_unwritten: Changed::No,
             producers,
             read_cache: ReadCache::default(),
             last_append: JournalPosition::ZERO,

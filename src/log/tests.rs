@@ -501,14 +501,16 @@ fn deleting_records_moves_the_start_even_into_a_batch() {
 }
 
 #[test]
-fn leader_epochs_are_noted_before_the_first_append() {
+fn leader_epochs_are_known_at_once_and_written_before_their_first_batch() {
     let mut fixture = Fixture::new(LogConfig::default());
     fixture.log.become_leader(epoch(1)).unwrap();
     fixture.log.append(&batch(plain(4)), Append { leader_epoch: epoch(1), ..client() }).unwrap();
     fixture.log.become_leader(epoch(3)).unwrap();
-    let text = fixture.disk.disk.read("topic-0/leader-epoch-checkpoint").unwrap();
-    assert_eq!(text, b"0\n2\n1 0\n3 4\n");
+    let written = |fixture: &Fixture| fixture.disk.disk.read("topic-0/leader-epoch-checkpoint").unwrap();
+    assert_eq!(written(&fixture), b"0\n1\n1 0\n", "nothing was written in epoch 3 yet");
     assert_eq!(fixture.log.end_offset_for_epoch(epoch(2)), Some((epoch(1), offset(4))));
     assert_eq!(fixture.log.end_offset_for_epoch(epoch(3)), Some((epoch(3), offset(4))));
     assert_eq!(fixture.log.end_offset_for_epoch(epoch(4)), None);
+    fixture.log.append(&batch(plain(4)), Append { leader_epoch: epoch(3), ..client() }).unwrap();
+    assert_eq!(written(&fixture), b"0\n2\n1 0\n3 4\n");
 }

@@ -140,6 +140,7 @@ class Load:
                         producer = None
                     outcome = "aborted" if ends == "abort" else "abandoned"
             except KafkaException as error:
+                self.note_if_fatal(name, error)
                 outcome, producer = self.recover(producer, error.args[0])
                 if ends != "commit":
                     outcome = "aborted"
@@ -148,10 +149,15 @@ class Load:
         # An open transaction would hold back the readers of the check until it times out.
         self.new_transactional(name)
 
+    def note_if_fatal(self, name, error):
+        if error.args[0].fatal():
+            self.failed.append(f"{name}: fatal: {error}")
+
     def new_transactional(self, name):
         """A producer of that transactional id, whose earlier owners are fenced and their transactions ended."""
+        # Longer than the loop, so that no transaction is ended by its time and every fatal error is wrong.
         producer = Producer({**CLIENT, "bootstrap.servers": self.bootstrap, "transactional.id": name,
-                             "transaction.timeout.ms": 60_000, "message.timeout.ms": 50_000})
+                             "transaction.timeout.ms": 600_000})
         give_up = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -174,20 +180,28 @@ class Load:
             try:
                 self.copy(consumer, producer, target)
                 return
-            except KafkaException:
+            except KafkaException as error:
+                self.note_if_fatal("client", error)
                 # Whether that transaction was committed, the group's offsets tell the next life.
                 self.lives += 1
             finally:
                 consumer.close()
 
     def copy(self, consumer, producer, target):
+        errors, last_progress = collections.Counter(), time.monotonic()
         while True:
             is_sent = self.is_sent.is_set()
-            messages = [m for m in consumer.consume(200, 0.1) if m.error() is None]
+            consumed = consumer.consume(200, 0.1)
+            errors.update(str(m.error()) for m in consumed if m.error())
+            messages = [m for m in consumed if m.error() is None]
             if not messages:
                 if is_sent and is_at_end(consumer):
                     return
+                if time.monotonic() - last_progress > PATIENCE_SECONDS:
+                    positions = consumer.position(consumer.assignment())
+                    raise RuntimeError(f"the client's consumer stands still at {positions}; errors {errors}")
                 continue
+            last_progress = time.monotonic()
             producer.begin_transaction()
             for message in messages:
                 producer.produce(target, message.value(), partition=message.partition())
@@ -385,7 +399,7 @@ def main():
         print(f"kill loop: {report.records} records read back; transactions: {counted}; {hidden} records of ended "
               f"ones in the log that nobody may see; {len(load.acknowledged[QUAKES])} records through a processor")
         print(f"kill loop: lost {report.lost}, twice {report.twice}, aborted seen {report.aborted_seen}, "
-              f"torn {report.torn}, out of order {report.out_of_order}, never acknowledged {len(load.failed)}")
+              f"torn {report.torn}, out of order {report.out_of_order}, failures of clients {len(load.failed)}")
         print("".join(f"  {problem}\n" for problem in problems[:30]), end="")
         is_good = not problems and did_something(load, outcomes, hidden)
         broker.stop()
