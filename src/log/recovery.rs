@@ -136,6 +136,8 @@ impl Recovery {
                     let scan = self.must_scan(&segment, next_base);
                     (segment, scan)
                 }
+                // Nothing is in doubt where nothing was written: indexes begin with the first flush.
+                None if next_base.is_none() && item.is_untouched() => (item.unindexed(&self.open), Scan::No),
                 None => {
                     self.report.indexes_rebuilt += 1;
                     (item.unindexed(&self.open), Scan::Yes)
@@ -337,7 +339,11 @@ impl Recovery {
         let active = segments.last_mut().expect("one was made if there was none");
         active.first_timestamp = active.headers(0)?.next()?.map(|batch| batch.header.max_timestamp);
         let log_end_offset = active.next_offset;
-        let newest = self.inventory.newest_snapshot(log_end_offset);
+        let newest = match doubt {
+            // Others may be torn: they were not looked at.
+            Scan::Yes => self.report.snapshot,
+            Scan::No => self.inventory.newest_snapshot(log_end_offset),
+        };
         let Replay { mut producers, mut epochs, epochs_changed, .. } = self.replay;
         producers.expire(self.open.now, self.open.config.producer_id_expiration_ms);
         let ends = [epochs.truncate_to_end(log_end_offset), epochs.truncate_to_start(log_start_offset)];
@@ -363,16 +369,10 @@ impl Recovery {
             log.write_epochs()?;
         }
         match doubt {
-            // What was found in the page cache counts as durable from now on, for readers and for
-            // duplicates of it, so it must be.
-            Scan::Yes => {
-                log.snapshot_at_flush = None;
-                log.flush()?;
-            }
+            Scan::Yes => log.keep_what_was_found()?,
             Scan::No => {}
         }
-        // Only now: until the flush an older snapshot may have been the only good one.
-        self.inventory.drop_snapshots(&log, log.snapshot_at_flush)?;
+        self.inventory.drop_snapshots(&log, newest)?;
         Ok((log, self.report))
     }
 }

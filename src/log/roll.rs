@@ -81,6 +81,43 @@ impl Log {
         Ok(end)
     }
 
+    /// Writes, without waiting for the disk, all that a start after a crash needs up to the log's
+    /// end, and answers that end. Once the disk has made everything durable that was written until
+    /// now, it is the new recovery point: see [`Log::checkpointed`].
+    pub fn begin_checkpoint(&mut self) -> Result<Offset, LogError> {
+        self.check_failed()?;
+        let end = self.log_end_offset();
+        if self.recovery_point < end {
+            let written = self.write_snapshot().and_then(|()| self.active_mut().write_indexes());
+            self.guard(written)?;
+        }
+        Ok(end)
+    }
+
+    /// Takes note that all below `recovery_point`, which a [`Log::begin_checkpoint`] gave, is
+    /// durable in the log's own files.
+    pub fn checkpointed(&mut self, recovery_point: Offset) -> Result<(), LogError> {
+        self.check_failed()?;
+        if recovery_point <= self.recovery_point || recovery_point > self.log_end_offset() {
+            return Ok(());
+        }
+        self.recovery_point = recovery_point;
+        match self.snapshot_at_flush.replace(recovery_point).filter(|old| *old != recovery_point) {
+            Some(old) => self.remove_loose_snapshot(old),
+            None => Ok(()),
+        }
+    }
+
+    /// What a start after a crash found in the page cache counts as durable from now on, for readers
+    /// and for duplicates of it, so it must be. The indexes that were built again replace what is in
+    /// their files, which may be of batches that were cut.
+    pub(super) fn keep_what_was_found(&mut self) -> Result<(), LogError> {
+        self.active_mut().write_indexes()?;
+        self.active().file()?.sync()?;
+        self.disk.sync_dir(&self.directory)?;
+        Ok(self.disk.sync_dir(parent_of(&self.directory))?)
+    }
+
     /// Writes the producers' state at the log's end, unless a flush did. Not synced, and not by a rename: one that a
     /// crash leaves half written fails its checksum, and an older one is taken.
     fn write_snapshot(&self) -> Result<(), LogError> {

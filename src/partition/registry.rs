@@ -147,17 +147,22 @@ impl PartitionRegistry {
 
     /// Syncs all segments and writes down where recovery may start and where logs start.
     ///
-    /// The offsets are taken first: whatever is appended meanwhile is scanned again, never skipped.
+    /// Indexes, snapshots and offsets come first: whatever is appended meanwhile is scanned again,
+    /// never skipped.
     pub fn checkpoint(&self) -> Result<(), RegistryError> {
         let mut recovery_points = BTreeMap::new();
         let mut log_starts = BTreeMap::new();
+        let mut begun = Vec::new();
         for partition in self.all() {
-            let offsets = partition.offsets();
-            recovery_points.insert(partition.topic_partition().clone(), offsets.high_watermark);
-            log_starts.insert(partition.topic_partition().clone(), offsets.log_start_offset);
+            let (recovery_point, log_start) = partition.begin_checkpoint();
+            recovery_points.insert(partition.topic_partition().clone(), recovery_point);
+            log_starts.insert(partition.topic_partition().clone(), log_start);
+            begun.push((partition, recovery_point));
         }
         self.disk.checkpoint()?;
-        self.write_checkpoints(&recovery_points, &log_starts)
+        self.write_checkpoints(&recovery_points, &log_starts)?;
+        begun.into_iter().for_each(|(partition, recovery_point)| partition.checkpointed(recovery_point));
+        Ok(())
     }
 
     /// Writes down where logs start, before the segments below are deleted for good.

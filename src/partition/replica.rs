@@ -380,6 +380,25 @@ impl Partition {
         state.log.enforce_retention(now, high_watermark).map_err(offline)
     }
 
+    /// Writes what a start after a crash needs; gives the offset up to which the log will be durable
+    /// in its own files once the disk is checkpointed, and the log's start.
+    /// A log that has failed stays at its last recovery point.
+    pub fn begin_checkpoint(&self) -> (Offset, Offset) {
+        let mut state = self.state.lock();
+        let recovery_point = state.log.begin_checkpoint().unwrap_or_else(|error| {
+            tracing::warn!(partition = %self.topic_partition, %error, "not checkpointed");
+            state.log.recovery_point()
+        });
+        (recovery_point, state.log.log_start_offset())
+    }
+
+    /// The disk was checkpointed after `begin_checkpoint` gave this offset.
+    pub fn checkpointed(&self, recovery_point: Offset) {
+        if let Err(error) = self.state.lock().log.checkpointed(recovery_point) {
+            tracing::warn!(partition = %self.topic_partition, %error, "not checkpointed");
+        }
+    }
+
     /// Ends the partition because its topic was deleted: waiting fetches wake and find it gone.
     pub fn stop(&self) {
         self.state.lock().stop(PartitionError::Deleted);

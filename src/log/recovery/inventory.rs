@@ -26,6 +26,8 @@ pub(super) struct Found {
     size: u64,
     /// Lengths of offset, time and transaction index, if all are there.
     indexes: Option<[u64; 3]>,
+    /// Whether any index is there.
+    has_index: bool,
 }
 
 const INDEXES: [&str; 3] = [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX];
@@ -94,6 +96,7 @@ impl Inventory {
             Found {
                 base_offset: *base_offset,
                 size: *size,
+                has_index: offsets.is_some() || times.is_some() || aborted.is_some(),
                 indexes: indexes.map(|((offsets, times), aborted)| [offsets, times, aborted]),
             }
         };
@@ -189,6 +192,11 @@ impl Found {
             segment.next_offset = next_offset;
         }
         Ok(self.agrees(&segment)?.then_some(segment))
+    }
+
+    /// Whether it was made and nothing was ever written to it.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.size == 0 && !self.has_index
     }
 
     /// Whether the indexes speak of offsets that the segment has.

@@ -117,6 +117,34 @@ fn an_unclean_one_scans_only_what_is_above_the_recovery_point() {
 }
 
 #[test]
+fn a_checkpoint_keeps_all_that_a_start_after_a_crash_needs() {
+    let mut fixture = Fixture::new(LogConfig { segment_bytes_max: 1 << 30, ..small_segments() });
+    fixture.append(plain(1));
+    fixture.log.flush().unwrap();
+    // The indexes have files now, and these know nothing of what comes next.
+    fixture.append(transactional(1, 0, 2));
+    for _ in 0..10 {
+        fixture.append(plain(2));
+    }
+    fixture.end(1, EndTransaction::Abort);
+    let before = answers(&fixture.log);
+    let recovery_point = fixture.log.begin_checkpoint().unwrap();
+    fixture.disk.disk.checkpoint().unwrap();
+    fixture.log.checkpointed(recovery_point).unwrap();
+    let (log, report) = unclean(&fixture.disk, recovery_point).unwrap();
+    assert_eq!(answers(&log), before);
+    assert_eq!((report.segments_scanned, report.snapshot), (0, Some(recovery_point)));
+    assert!(before.aborted.iter().any(|found| !found.is_empty()));
+}
+
+#[test]
+fn a_log_that_nothing_was_written_to_is_opened_without_a_look() {
+    let fixture = Fixture::new(small_segments());
+    let (_, report) = unclean(&fixture.disk, Offset::ZERO).unwrap();
+    assert_eq!((report.segments, report.segments_scanned, report.indexes_rebuilt), (1, 0, 0));
+}
+
+#[test]
 fn missing_and_broken_indexes_are_built_again() {
     for suffix in ["index", "timeindex", "txnindex"] {
         let fixture = filled();
