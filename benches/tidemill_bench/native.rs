@@ -68,7 +68,7 @@ pub fn run(arguments: ChildArguments) -> anyhow::Result<()> {
             tuning: Tuning::default(),
             log_limits: LogLimits::default(),
         });
-        deploy(&registry, &arguments).await?;
+        deploy(&registry, &supervisor, &arguments).await?;
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let Some(status) = supervisor.status(PROCESSOR) else { continue };
@@ -95,7 +95,11 @@ fn config(arguments: &ChildArguments) -> anyhow::Result<ServerConfig> {
     ServerConfig::load(&sources).map_err(|errors| anyhow::anyhow!("{errors:?}"))
 }
 
-async fn deploy(registry: &Registry, arguments: &ChildArguments) -> anyhow::Result<()> {
+async fn deploy(
+    registry: &Registry,
+    supervisor: &Supervisor,
+    arguments: &ChildArguments,
+) -> anyhow::Result<()> {
     let module = description();
     registry
         .put_module(ModuleEntry {
@@ -120,6 +124,7 @@ async fn deploy(registry: &Registry, arguments: &ChildArguments) -> anyhow::Resu
         on_error: Default::default(),
         run: Default::default(),
     };
+    supervisor.create_topics(&definition).await?;
     Ok(registry.put_processor(definition).await?)
 }
 
