@@ -84,14 +84,13 @@ impl Flush {
 impl Broker {
     /// Starts a command that says `ready` like the broker does.
     pub fn spawn(mut command: Command) -> anyhow::Result<Broker> {
-        command.env("NO_COLOR", "1").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let begin = Instant::now();
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let lines = child.stderr.take().map(BufReader::new).context("no standard error")?.lines();
         let (tell, told) = mpsc::channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let line = plain(&line);
                 if line.contains("ERROR") {
                     eprintln!("broker: {line}");
                 }
@@ -106,9 +105,9 @@ impl Broker {
                 let _ = child.kill();
                 bail!("the broker did not become ready:\n{}", seen.join("\n"));
             };
-            if line.contains(" ready ") {
-                let address = field(&line, "kafka=").context("a ready line without an address")?;
-                let admin = field(&line, "admin=").unwrap_or_default();
+            if line.starts_with("ready: ") {
+                let address = field(&line, "Kafka on ").context("a ready line without an address")?;
+                let admin = field(&line, "admin API on ").unwrap_or_default();
                 return Ok(Broker { child, stdin, address, admin, ready_in: when - begin });
             }
             seen.push(line);
@@ -158,21 +157,5 @@ impl Drop for Broker {
 
 fn field(line: &str, name: &str) -> Option<String> {
     let (_, value) = line.split_once(name)?;
-    let value = value.split_whitespace().next()?.trim_matches('"');
-    Some(value.to_owned())
-}
-
-/// A log line without the terminal's colours.
-fn plain(line: &str) -> String {
-    let mut out = String::new();
-    let mut is_escape = false;
-    for char in line.chars() {
-        match (is_escape, char) {
-            (false, '\u{1b}') => is_escape = true,
-            (false, char) => out.push(char),
-            (true, 'm') => is_escape = false,
-            (true, _) => {}
-        }
-    }
-    out
+    value.split([',', ';']).next().map(str::to_owned)
 }

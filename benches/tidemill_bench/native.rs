@@ -4,6 +4,7 @@
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tidemill::clock::Clock;
@@ -23,6 +24,8 @@ use tidemill::processor::supervisor::{Supervisor, SupervisorOptions};
 
 /// The first argument of the child.
 pub const CHILD: &str = "broker-with-native-copy";
+/// Its group, too.
+pub const PROCESSOR: &str = "copy";
 const FLAT_OUTPUT_RECORD_HEADER_BYTES: usize = 24;
 
 /// How the child is called.
@@ -49,11 +52,12 @@ impl ChildArguments {
 
 /// Serves until it is killed; deploys the copy when a line comes on standard input.
 pub fn run(arguments: ChildArguments) -> anyhow::Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let running = tidemill::server::start(config(&arguments)?).await?;
         let address = running.kafka_addresses.first().context("no listener")?;
-        eprintln!("native broker ready kafka={address}");
+        eprintln!("ready: Kafka on {address}; a native copy waits for a line");
         tokio::task::spawn_blocking(|| std::io::stdin().lock().lines().next()).await?;
         let registry = Arc::new(Registry::volatile());
         let supervisor = Supervisor::start(SupervisorOptions {
@@ -64,10 +68,14 @@ pub fn run(arguments: ChildArguments) -> anyhow::Result<()> {
             tuning: Tuning::default(),
             log_limits: LogLimits::default(),
         });
-        deploy(&registry, &arguments).await?;
-        std::future::pending::<()>().await;
-        supervisor.stop().await;
-        Ok(())
+        deploy(&registry, &supervisor, &arguments).await?;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let Some(status) = supervisor.status(PROCESSOR) else { continue };
+            if let Some(cause) = status.cause {
+                eprintln!("ERROR: the native copy is {:?}: {cause}", status.state);
+            }
+        }
     })
 }
 
@@ -87,7 +95,11 @@ fn config(arguments: &ChildArguments) -> anyhow::Result<ServerConfig> {
     ServerConfig::load(&sources).map_err(|errors| anyhow::anyhow!("{errors:?}"))
 }
 
-async fn deploy(registry: &Registry, arguments: &ChildArguments) -> anyhow::Result<()> {
+async fn deploy(
+    registry: &Registry,
+    supervisor: &Supervisor,
+    arguments: &ChildArguments,
+) -> anyhow::Result<()> {
     let module = description();
     registry
         .put_module(ModuleEntry {
@@ -101,7 +113,7 @@ async fn deploy(registry: &Registry, arguments: &ChildArguments) -> anyhow::Resu
         })
         .await?;
     let definition = ProcessorDefinition {
-        name: "copy".to_owned(),
+        name: PROCESSOR.to_owned(),
         module: module.digest.to_string(),
         inputs: vec![TopicName::new(arguments.from.as_str())],
         outputs: vec![TopicName::new(arguments.to.as_str())],
@@ -112,6 +124,7 @@ async fn deploy(registry: &Registry, arguments: &ChildArguments) -> anyhow::Resu
         on_error: Default::default(),
         run: Default::default(),
     };
+    supervisor.create_topics(&definition).await?;
     Ok(registry.put_processor(definition).await?)
 }
 

@@ -89,10 +89,10 @@ fn records() -> usize {
 
 fn copy_by_wasm(bench: &mut Bench, flavour: &Flavour, broker: Broker, guest: &Path) -> anyhow::Result<()> {
     let mut client = prepare(&broker)?;
-    let admin = format!("http://{}", broker.admin);
+    let admin = &broker.admin;
     let run = |arguments: &[&str]| -> anyhow::Result<()> {
         let mut command = Command::new(flavour.path());
-        command.args(["--admin", &admin, "--bootstrap-server", &broker.address]).args(arguments);
+        command.args(["--admin", admin, "--bootstrap-server", &broker.address]).args(arguments);
         let status = command.stdout(Stdio::null()).status()?;
         ensure!(status.success(), "{arguments:?}: {status}");
         Ok(())

@@ -104,10 +104,14 @@ impl Broker {
         id: &TransactionalId,
         event: impl FnOnce(RequestId, &TxnShard) -> txn::Event + Send + 'static,
     ) -> Result<PendingReply<txn::Reply>, BrokerError> {
+        Ok(PendingReply(self.txn_shard(id).await?.ask(event).await?))
+    }
+
+    /// The shard of a transactional id.
+    pub(super) async fn txn_shard(&self, id: &TransactionalId) -> Result<ShardHandle<TxnShard>, BrokerError> {
         let topic = self.transaction_topic().await?;
         let index = coordinator_partition(id.as_str(), topic.partition_count());
-        let shard = self.coordinators.txn_shard(index)?;
-        Ok(PendingReply(shard.ask(event).await?))
+        Ok(self.coordinators.txn_shard(index)?)
     }
 
     /// The shards of all transactional ids.

@@ -16,7 +16,6 @@ use crate::wire::control_record::{EndTransaction, EndTransactionMarker, Transact
 /// How long the broker itself waits for the previous transaction's markers before it tells the
 /// client to try again (Kafka's `add.partitions.to.txn.retry.backoff.max.ms` serves this purpose).
 const IMPLICIT_ADD_WAIT: Duration = Duration::from_millis(1_000);
-const IMPLICIT_ADD_BACKOFF: Duration = Duration::from_millis(2);
 
 /// What AddPartitionsToTxn, or the broker on a client's behalf, adds.
 #[derive(Clone, Debug)]
@@ -74,12 +73,15 @@ impl Broker {
     pub async fn add_implicitly(&self, add: AddToTransaction) -> Result<(), BrokerError> {
         let give_up = tokio::time::Instant::now() + IMPLICIT_ADD_WAIT;
         loop {
+            let shard = self.txn_shard(&add.transactional_id).await?;
+            // Listened to before the question: an end that comes in between is not missed.
+            let mut changed = std::pin::pin!(shard.changes().notified());
+            changed.as_mut().enable();
             match self.add_to_transaction(add.clone()).await {
-                Err(error)
-                    if error.code() == ErrorCode::ConcurrentTransactions
-                        && tokio::time::Instant::now() < give_up =>
-                {
-                    tokio::time::sleep(IMPLICIT_ADD_BACKOFF).await;
+                Err(error) if error.code() == ErrorCode::ConcurrentTransactions => {
+                    if tokio::time::timeout_at(give_up, changed).await.is_err() {
+                        return Err(error);
+                    }
                 }
                 other => return other,
             }

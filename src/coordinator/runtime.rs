@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock::{Clock, Timestamp};
 use crate::coordinator::{Output, Replayed, RequestId, Write};
@@ -74,11 +74,12 @@ enum Message<S: Shard> {
 /// Where to send a shard's messages.
 pub struct ShardHandle<S: Shard> {
     inbox: mpsc::Sender<Message<S>>,
+    changes: Arc<Notify>,
 }
 
 impl<S: Shard> Clone for ShardHandle<S> {
     fn clone(&self) -> Self {
-        ShardHandle { inbox: self.inbox.clone() }
+        ShardHandle { inbox: self.inbox.clone(), changes: Arc::clone(&self.changes) }
     }
 }
 
@@ -101,7 +102,13 @@ impl<S: Shard> ShardHandle<S> {
 
     /// A handle of no task: what stands in for a shard that has not been started.
     pub fn closed() -> ShardHandle<S> {
-        ShardHandle { inbox: mpsc::channel(1).0 }
+        ShardHandle { inbox: mpsc::channel(1).0, changes: Arc::new(Notify::new()) }
+    }
+
+    /// Wakes its waiters whenever the shard has changed, durably or not yet: for callers that were
+    /// told to come back later. What they then ask is answered like any other question.
+    pub fn changes(&self) -> &Notify {
+        &self.changes
     }
 
     /// Whether the shard's task has ended.
@@ -129,11 +136,16 @@ pub struct ShardSurroundings<S: Shard> {
 /// Starts the task that owns a shard; messages wait until it has loaded.
 pub fn spawn<S: Shard>(surroundings: ShardSurroundings<S>) -> ShardHandle<S> {
     let (inbox, messages) = mpsc::channel(INBOX_LENGTH);
-    tokio::spawn(run(surroundings, messages));
-    ShardHandle { inbox }
+    let changes = Arc::new(Notify::new());
+    tokio::spawn(run(surroundings, messages, Arc::clone(&changes)));
+    ShardHandle { inbox, changes }
 }
 
-async fn run<S: Shard>(around: ShardSurroundings<S>, mut messages: mpsc::Receiver<Message<S>>) {
+async fn run<S: Shard>(
+    around: ShardSurroundings<S>,
+    mut messages: mpsc::Receiver<Message<S>>,
+    changes: Arc<Notify>,
+) {
     let name = around.partition.topic_partition().clone();
     loop {
         let shard = match load(&around).await {
@@ -146,7 +158,7 @@ async fn run<S: Shard>(around: ShardSurroundings<S>, mut messages: mpsc::Receive
                 continue;
             }
         };
-        match Runner::new(&around, shard).run(&mut messages).await {
+        match Runner::new(&around, &changes, shard).run(&mut messages).await {
             Ended::Closed => return,
             Ended::AppendFailed(error) => {
                 tracing::error!(partition = %name, %error, "a coordinator's append failed; loading again");
@@ -257,6 +269,7 @@ type DurableWait = Pin<Box<dyn Future<Output = Result<(), DiskError>> + Send>>;
 
 struct Runner<'a, S: Shard> {
     around: &'a ShardSurroundings<S>,
+    changes: &'a Notify,
     shard: S,
     requests: HashMap<RequestId, oneshot::Sender<S::Reply>>,
     requests_given: u64,
@@ -266,7 +279,7 @@ struct Runner<'a, S: Shard> {
 }
 
 impl<'a, S: Shard> Runner<'a, S> {
-    fn new(around: &'a ShardSurroundings<S>, mut shard: S) -> Runner<'a, S> {
+    fn new(around: &'a ShardSurroundings<S>, changes: &'a Notify, mut shard: S) -> Runner<'a, S> {
         let leader_epoch = around.partition.leader_epoch();
         let epoch =
             CoordinatorEpoch::from_wire(leader_epoch.value()).expect("leader epochs are not negative");
@@ -275,6 +288,7 @@ impl<'a, S: Shard> Runner<'a, S> {
         }
         Runner {
             around,
+            changes,
             shard,
             requests: HashMap::new(),
             requests_given: 0,
@@ -331,6 +345,7 @@ impl<'a, S: Shard> Runner<'a, S> {
         let output = self.shard.step(now, event);
         if let Some(write) = output.write {
             self.last_position = self.append(write, now)?;
+            self.changes.notify_waiters();
         }
         self.held.push_back(Held {
             position: self.last_position,

@@ -19,8 +19,11 @@ use crate::handlers::{self, Connection, Outcome, Piece, Reply};
 use crate::net::write::write_pieces;
 use crate::wire::frame::{FrameError, missing_bytes, next_frame};
 
-/// How much one read may add to the buffer at least.
+/// How much room a buffer is given at least.
 const READ_BYTES_MIN: usize = 64 * 1024;
+/// A buffer with this much room is read into without making more: small requests share a buffer,
+/// rather than each keeping one of its own until its bytes are durable.
+const SPARE_BYTES_MIN: usize = 16 * 1024;
 /// How much room one read makes at most.
 const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Responses are gathered up to this many pieces before they are written together.
@@ -163,7 +166,9 @@ async fn poll_ordered(ordered: &mut Option<Ordered>) -> Reply {
 async fn read_more(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
     // A large frame gets its room in steps, as its bytes arrive: an announced length alone must not
     // take memory.
-    let missing = missing_bytes(buffer).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-    buffer.reserve(missing);
+    let missing = missing_bytes(buffer);
+    if buffer.capacity() - buffer.len() < missing.clamp(SPARE_BYTES_MIN, READ_BYTES_MAX) {
+        buffer.reserve(missing.clamp(READ_BYTES_MIN, READ_BYTES_MAX));
+    }
     stream.read_buf(buffer).await
 }
