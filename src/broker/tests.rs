@@ -16,9 +16,11 @@ use crate::coordinator::group::{
 use crate::coordinator::txn::ClientApi;
 use crate::disk::SimDisk;
 use crate::error_code::ErrorCode;
-use crate::ids::{GroupId, Offset, PartitionIndex, ProducerIdent, Sequence, TopicName, TransactionalId};
+use crate::ids::{
+    CoordinatorEpoch, GroupId, Offset, PartitionIndex, ProducerIdent, Sequence, TopicName, TransactionalId,
+};
 use crate::partition::Isolation;
-use crate::wire::control_record::{EndTransaction, TransactionVersion};
+use crate::wire::control_record::{EndTransaction, EndTransactionMarker, TransactionVersion};
 use crate::wire::record_batch::{
     BatchBuilder, BatchOptions, BatchProducer, NewRecord, RecordBatch, Transactional,
 };
@@ -347,4 +349,32 @@ async fn a_transaction_that_begins_while_the_last_one_s_markers_are_written_is_n
     }
     cluster.settle().await;
     assert_eq!(cluster.visible("a").await, 50);
+}
+
+/// A group's shard applies before its log is asked: what the log would refuse must be stopped before.
+#[tokio::test]
+async fn a_marker_that_a_groups_log_refuses_leaves_the_group_as_it_was() {
+    let sim = SimDisk::new();
+    let cluster = open(&sim);
+    cluster.topics().await;
+    let first = cluster.init().await;
+    cluster.commit_offset(first).await;
+    cluster.end(first, EndTransaction::Commit).await.expect("commits");
+    cluster.wait_until_complete().await;
+    let group = GroupId::new("g");
+    let group_partition = cluster.broker.group_partition(&group).await.expect("has a partition");
+    let end_of_log = || {
+        let partition = cluster.broker.partition(&group_partition).expect("exists");
+        partition.offsets().log_end_offset
+    };
+    let before = end_of_log();
+    let stale = EndTransactionMarker {
+        producer: first,
+        result: EndTransaction::Abort,
+        coordinator_epoch: CoordinatorEpoch::ZERO,
+    };
+    let code = cluster.broker.write_marker(&group_partition, &stale, TransactionVersion::V2).await;
+    assert_eq!((code, end_of_log()), (ErrorCode::InvalidProducerEpoch, before));
+    // The shard still answers at once, and with what was committed.
+    assert_eq!(cluster.committed_offset().await, Some(Offset::ZERO.plus(7)));
 }

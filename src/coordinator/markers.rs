@@ -75,9 +75,7 @@ pub async fn write(
     };
     let position = match partition.append_marker(marker, version, settings.clock.now()) {
         Ok(committed) => committed.position,
-        Err(PartitionError::Rejected { code, .. }) => return code,
-        Err(PartitionError::Deleted) => return ErrorCode::UnknownTopicOrPartition,
-        Err(PartitionError::Offline(_)) => return ErrorCode::KafkaStorageError,
+        Err(error) => return code_of(&error),
     };
     match settings.disk.wait_durable(position).await {
         Ok(()) => {
@@ -94,6 +92,14 @@ async fn write_to_group(
     marker: EndTransactionMarker,
     version: TransactionVersion,
 ) -> ErrorCode {
+    let Some(partition) = coordinators.settings().partitions.get(topic_partition) else {
+        return ErrorCode::UnknownTopicOrPartition;
+    };
+    // The shard ends its pending offsets together with the append: a marker that the log refuses
+    // must not get that far.
+    if let Err(error) = partition.check_marker(&marker, version) {
+        return code_of(&error);
+    }
     let Ok(shard) = coordinators.group_shard(topic_partition.partition) else {
         return ErrorCode::CoordinatorNotAvailable;
     };
@@ -102,5 +108,13 @@ async fn write_to_group(
     match answer.await {
         Ok(group::Reply::Marker(code)) => code,
         Ok(_) | Err(_) => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+fn code_of(error: &PartitionError) -> ErrorCode {
+    match error {
+        PartitionError::Rejected { code, .. } => *code,
+        PartitionError::Deleted => ErrorCode::UnknownTopicOrPartition,
+        PartitionError::Offline(_) => ErrorCode::KafkaStorageError,
     }
 }

@@ -126,6 +126,16 @@ impl Log {
         Ok(self.appended(&header, journal_position))
     }
 
+    /// Whether `append_marker` would take the marker.
+    pub fn check_marker(
+        &self,
+        marker: &EndTransactionMarker,
+        version: TransactionVersion,
+    ) -> Result<(), AppendError> {
+        self.check_failed()?;
+        Ok(self.producers.check_marker(marker, version)?)
+    }
+
     /// A batch as its leader wrote it: no checks but that it continues the log.
     fn append_replicated(&mut self, batch: &RecordBatch, how: Append) -> Result<Appended, LogError> {
         let base_offset = batch.header().base_offset;

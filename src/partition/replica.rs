@@ -244,6 +244,17 @@ impl Partition {
         self.appended(&mut state, appended)
     }
 
+    /// Whether `append_marker` would take the marker: for those who must not change anything before
+    /// they know.
+    pub fn check_marker(
+        &self,
+        marker: &EndTransactionMarker,
+        version: TransactionVersion,
+    ) -> Result<(), PartitionError> {
+        let state = self.running()?;
+        state.log.check_marker(marker, version).map_err(append_failed)
+    }
+
     /// Makes what has become durable readable, and wakes the fetches that wait for it.
     pub fn advance_high_watermark(&self) {
         self.state.lock().advance(self.disk.durable_position());
@@ -442,13 +453,13 @@ impl Partition {
     ) -> Result<CommittedAppend, PartitionError> {
         let appended = match appended {
             Ok(appended) => appended,
-            Err(AppendError::Reject { code, message }) => {
-                return Err(PartitionError::Rejected { code, message });
-            }
-            Err(AppendError::Failed(error)) => {
-                let offline = PartitionError::Offline(error.to_string());
-                state.stop(offline.clone());
-                return Err(offline);
+            Err(error) => {
+                let error = append_failed(error);
+                match &error {
+                    PartitionError::Offline(_) => state.stop(error.clone()),
+                    PartitionError::Rejected { .. } | PartitionError::Deleted => {}
+                }
+                return Err(error);
             }
         };
         let end_offset = appended.last_offset.next();
@@ -515,6 +526,13 @@ impl State {
         for signal in self.waiting.drain(..).filter_map(|waiter| waiter.upgrade()) {
             signal.fire();
         }
+    }
+}
+
+fn append_failed(error: AppendError) -> PartitionError {
+    match error {
+        AppendError::Reject { code, message } => PartitionError::Rejected { code, message },
+        AppendError::Failed(error) => PartitionError::Offline(error.to_string()),
     }
 }
 
