@@ -9,10 +9,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::admin::{AdminListener, AdminState};
+use crate::admin::{AdminListener, AdminState, DeploymentDefaults};
 use crate::broker::{Broker, Endpoint, Stop};
 use crate::clock::Clock;
-use crate::config::{Advertised, FlushPolicy, Listener, ServerConfig};
+use crate::config::{Advertised, FlushPolicy, Listener, ProcessorOptions, ServerConfig};
 use crate::disk::{Disk, DiskOptions, FlushMode};
 use crate::net::{BoundListener, ConnectionLimits, accept_connections};
 use crate::partition::StartReport;
@@ -20,6 +20,7 @@ use crate::plugin::PluginHost;
 use crate::processor::BrokerBackend;
 use crate::processor::backend::Backend;
 use crate::processor::context::Tuning;
+use crate::processor::definition::{CommitPolicy, TaskLimits};
 use crate::processor::logs::LogLimits;
 use crate::processor::registry::{Persist, Registry, RegistryRecord};
 use crate::processor::supervisor::{Supervisor, SupervisorOptions};
@@ -197,8 +198,25 @@ fn start_processors(config: &ServerConfig, broker: &Arc<Broker>) -> anyhow::Resu
     }));
     let module_bytes_max = config.processors.module_bytes_max;
     let ready = Arc::new(|| Ok(()));
-    let admin = AdminState::new(host, registry, Arc::clone(&supervisor), ready, module_bytes_max);
+    let admin = AdminState::new(host, registry, Arc::clone(&supervisor), ready, module_bytes_max)
+        .with_defaults(deployment_defaults(&config.processors));
     Ok(Deployments { supervisor, admin })
+}
+
+fn deployment_defaults(options: &ProcessorOptions) -> DeploymentDefaults {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    DeploymentDefaults {
+        commit: CommitPolicy {
+            interval_ms: ms(options.commit_interval),
+            records_max: options.commit_records_max as u64,
+            bytes_max: options.commit_bytes_max as u64,
+        },
+        limits: TaskLimits {
+            memory_bytes: options.memory_bytes_max,
+            batch_time_ms: ms(options.batch_time_max),
+            output_bytes: options.output_bytes_max as u64,
+        },
+    }
 }
 
 /// A change of the catalogue counts once its record in the metadata log is durable.
@@ -323,7 +341,10 @@ fn log_start(report: &StartReport) {
     for stray in &report.strays {
         tracing::warn!(directory = stray, "a directory of no known topic was put aside");
     }
-    tracing::info!(partitions = report.partitions, clean = report.was_clean, "logs opened");
+    // A directory with nothing in it was not left in any way.
+    if report.partitions > 0 {
+        tracing::info!(partitions = report.partitions, clean = report.was_clean, "logs opened");
+    }
 }
 
 /// The signals that ask the server to stop.

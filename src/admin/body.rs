@@ -1,7 +1,7 @@
 //! The body of a deployment, read strictly: a field that is not known is an error with a suggestion,
 //! because a misspelt limit that is silently ignored is found out on the worst day.
 
-use super::ApiError;
+use super::{ApiError, DeploymentDefaults};
 use crate::ids::TopicName;
 use crate::processor::definition::{
     CommitPolicy, ErrorPolicy, FailureAction, ProcessorDefinition, RunMode, StartPosition, TaskLimits,
@@ -9,8 +9,13 @@ use crate::processor::definition::{
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// The definition that a body asks for; `module` is still as the user wrote it.
-pub(super) fn parse_definition(name: &str, body: &[u8]) -> Result<ProcessorDefinition, ApiError> {
+/// The definition that a body asks for, with the server's defaults for what it leaves out; `module`
+/// is still as the user wrote it.
+pub(super) fn parse_definition(
+    name: &str,
+    body: &[u8],
+    defaults: &DeploymentDefaults,
+) -> Result<ProcessorDefinition, ApiError> {
     let value = serde_json::from_slice::<Value>(body).map_err(|error| {
         ApiError::invalid(
             format!("The body is not JSON: {error}."),
@@ -32,8 +37,8 @@ pub(super) fn parse_definition(name: &str, body: &[u8]) -> Result<ProcessorDefin
         outputs: top.topics("outputs")?.unwrap_or_default(),
         start: start(&top)?,
         config: config(&top)?,
-        commit: commit(&top)?,
-        limits: limits(&top)?,
+        commit: commit(&top, defaults.commit)?,
+        limits: limits(&top, defaults.limits)?,
         on_error: on_error(&top)?,
         run: RunMode::Running,
     })
@@ -63,8 +68,7 @@ fn config(top: &Fields<'_>) -> Result<BTreeMap<String, String>, ApiError> {
         .collect()
 }
 
-fn commit(top: &Fields<'_>) -> Result<CommitPolicy, ApiError> {
-    let default = CommitPolicy::default();
+fn commit(top: &Fields<'_>, default: CommitPolicy) -> Result<CommitPolicy, ApiError> {
     let Some(fields) = top.object("commit", &["interval_ms", "records_max", "bytes_max"])? else {
         return Ok(default);
     };
@@ -75,8 +79,7 @@ fn commit(top: &Fields<'_>) -> Result<CommitPolicy, ApiError> {
     })
 }
 
-fn limits(top: &Fields<'_>) -> Result<TaskLimits, ApiError> {
-    let default = TaskLimits::default();
+fn limits(top: &Fields<'_>, default: TaskLimits) -> Result<TaskLimits, ApiError> {
     let Some(fields) = top.object("limits", &["memory_bytes", "batch_time_ms", "output_bytes"])? else {
         return Ok(default);
     };

@@ -11,6 +11,7 @@ mod processors;
 pub use error::ApiError;
 
 use crate::plugin::PluginHost;
+use crate::processor::definition::{CommitPolicy, TaskLimits};
 use crate::processor::registry::Registry;
 use crate::processor::supervisor::Supervisor;
 use axum::extract::{DefaultBodyLimit, State};
@@ -32,6 +33,15 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// Says why the server is not ready for traffic yet, if it is not.
 pub type ReadyCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// The server's own choice for what a deployment leaves out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DeploymentDefaults {
+    /// When a transaction is closed.
+    pub commit: CommitPolicy,
+    /// What one instance may use.
+    pub limits: TaskLimits,
+}
+
 /// What the API works on.
 #[derive(Clone)]
 pub struct AdminState {
@@ -45,6 +55,8 @@ pub struct AdminState {
     pub ready: ReadyCheck,
     /// The largest module that may be uploaded.
     pub module_bytes_max: usize,
+    /// What a deployment has that does not say otherwise.
+    pub defaults: DeploymentDefaults,
     compilations: Arc<Semaphore>,
 }
 
@@ -58,7 +70,13 @@ impl AdminState {
         module_bytes_max: usize,
     ) -> AdminState {
         let compilations = Arc::new(Semaphore::new(COMPILATIONS_MAX));
-        AdminState { host, registry, supervisor, ready, module_bytes_max, compilations }
+        let defaults = DeploymentDefaults::default();
+        AdminState { host, registry, supervisor, ready, module_bytes_max, defaults, compilations }
+    }
+
+    /// The same, with other defaults for deployments.
+    pub fn with_defaults(self, defaults: DeploymentDefaults) -> AdminState {
+        AdminState { defaults, ..self }
     }
 }
 

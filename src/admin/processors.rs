@@ -30,7 +30,7 @@ pub(super) async fn deploy(
     Path(name): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let mut definition = parse_definition(&name, &body)?;
+    let mut definition = parse_definition(&name, &body, &state.defaults)?;
     definition.module = state.registry.module(&definition.module)?.digest;
     let before = state.registry.processor(&name);
     // Deploying a new version is not resuming: what someone has paused stays paused.

@@ -163,6 +163,7 @@ pub fn shown(value: Option<&Value>) -> String {
         Some(Value::Array(values)) => {
             values.iter().map(|value| shown(Some(value))).collect::<Vec<_>>().join(", ")
         }
+        Some(Value::Object(map)) if map.is_empty() => "-".to_owned(),
         Some(Value::Object(map)) => {
             let pair = |(name, value): (&String, &Value)| format!("{name}={}", shown(Some(value)));
             map.iter().map(pair).collect::<Vec<_>>().join(" ")

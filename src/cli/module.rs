@@ -113,11 +113,15 @@ fn read_component(file: &Path) -> Result<Vec<u8>, CliError> {
 fn list(api: &AdminApi) -> Result<Report, CliError> {
     let answer = api.call(Call::Get, "/v1/modules")?;
     let row = |module: &Value| {
-        let digest: String = shown(module.get("digest")).chars().take(12).collect();
+        let digest = short_digest(&shown(module.get("digest")));
         let size =
             module.get("size_bytes").and_then(Value::as_u64).map_or_else(|| "-".to_owned(), human_bytes);
         vec![shown(module.get("name")), digest, shown(module.get("world")), size]
     };
     let rows = elements(&answer, "modules").iter().map(row).collect();
     Ok(Report::new(Block::Table { headers: &["NAME", "DIGEST", "WORLD", "SIZE"], rows }, answer))
+}
+/// As much of a digest as tells modules apart.
+pub(super) fn short_digest(digest: &str) -> String {
+    digest.chars().take(12).collect()
 }

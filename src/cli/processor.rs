@@ -194,7 +194,7 @@ pub(super) fn run(global: &GlobalArgs, command: &ProcessorCommand) -> Result<Rep
         ProcessorCommand::List => list(&api),
         ProcessorCommand::Describe { name } => {
             let answer = api.call(Call::Get, &path(name))?;
-            Ok(Report::new(fields(&answer), answer))
+            Ok(described(answer))
         }
         ProcessorCommand::Pause { name } => act(&api, name, "pause", "paused"),
         ProcessorCommand::Resume { name } => act(&api, name, "resume", "resumed"),
@@ -221,10 +221,55 @@ fn act(api: &AdminApi, name: &str, verb: &str, done: &str) -> Result<Report, Cli
     Ok(Report::line(format!("{done} processor {name}"), json))
 }
 
+/// The fields, and below them a row for each task.
+fn described(answer: Value) -> Report {
+    let columns = [
+        "topic",
+        "partition",
+        "state",
+        "committed_offset",
+        "lag_records",
+        "records_in",
+        "records_out",
+        "commits",
+        "aborts",
+        "dead_letters",
+        "last_error",
+    ];
+    let row = |task: &Value| columns.iter().map(|column| shown(task.get(column))).collect();
+    let rows: Vec<Vec<String>> = elements(&answer, "tasks").iter().map(row).collect();
+    let mut rest = answer.clone();
+    if let Some(map) = rest.as_object_mut() {
+        map.remove("tasks");
+    }
+    let mut blocks = vec![fields(&rest)];
+    if !rows.is_empty() {
+        let headers: &[_] = &[
+            "TOPIC",
+            "PARTITION",
+            "STATE",
+            "COMMITTED",
+            "LAG",
+            "IN",
+            "OUT",
+            "COMMITS",
+            "ABORTS",
+            "DEAD LETTERS",
+            "LAST ERROR",
+        ];
+        blocks.push(Block::Table { headers, rows });
+    }
+    Report { blocks, ..Report::new(Block::Line(String::new()), answer) }
+}
+
 fn list(api: &AdminApi) -> Result<Report, CliError> {
     let answer = api.call(Call::Get, "/v1/processors")?;
     let columns = ["name", "state", "module", "inputs", "outputs", "lag", "last_error"];
-    let row = |processor: &Value| columns.iter().map(|column| shown(processor.get(column))).collect();
+    let cell = |processor: &Value, column: &str| match (column, processor.get(column)) {
+        ("module", Some(Value::String(digest))) => module::short_digest(digest),
+        (_, value) => shown(value),
+    };
+    let row = |processor: &Value| columns.iter().map(|column| cell(processor, column)).collect();
     let rows = elements(&answer, "processors").iter().map(row).collect();
     let headers: &[_] = &["NAME", "STATE", "MODULE", "INPUTS", "OUTPUTS", "LAG", "LAST ERROR"];
     Ok(Report::new(Block::Table { headers, rows }, answer))
@@ -342,7 +387,9 @@ fn show_logs(global: &GlobalArgs, answer: &Value) -> Result<Option<String>, CliE
             Format::Table => writeln!(
                 out,
                 "{} {} {} {}",
-                shown(line.get("time_ms")),
+                line.get("time_ms")
+                    .and_then(Value::as_i64)
+                    .map_or_else(|| "-".to_owned(), time::show_timestamp),
                 shown(line.get("task")),
                 shown(line.get("level")).to_uppercase(),
                 shown(line.get("message"))

@@ -4,6 +4,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use super::error::CliError;
 
 /// This moment, for measuring.
@@ -17,6 +20,12 @@ pub fn now() -> Instant {
 pub fn unix_ms() -> i64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A moment as RFC 3339 writes it, in UTC; the bare number if it is none of our calendar.
+pub fn show_timestamp(unix_ms: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000).ok();
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| unix_ms.to_string())
 }
 
 /// Waits before trying again.
@@ -54,4 +63,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         unit => return Err(format!("\"{unit}\" is not a unit; use ms, s, m or h")),
     };
     Duration::try_from_secs_f64(seconds).map_err(|error| format!("\"{text}\": {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_shown_as_a_date_and_an_impossible_one_as_its_number() {
+        assert_eq!(show_timestamp(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(show_timestamp(i64::MAX), i64::MAX.to_string());
+    }
 }

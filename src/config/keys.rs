@@ -340,32 +340,32 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "tidemill.processor.batch.time.ms",
-        "5000",
-        Kind::int(1),
+        "2000",
+        Kind::int_within(1, 30_000),
         "The longest time that a processor may take over one batch, unless its deployment says otherwise.",
     ),
     key(
         "tidemill.processor.output.bytes",
         "16777216",
-        Kind::int(1024),
+        Kind::int_within(1024, 256 << 20),
         "The most bytes that a processor may put out for one batch, unless its deployment says otherwise.",
     ),
     key(
         "tidemill.processor.commit.interval.ms",
         "100",
-        Kind::int(1),
+        Kind::int_within(0, 60_000),
         "The longest time a processor's transaction stays open, unless its deployment says otherwise.",
     ),
     key(
         "tidemill.processor.commit.records",
         "10000",
-        Kind::int(1),
+        Kind::int_within(1, 10_000_000),
         "The most input records in one transaction of a processor, unless its deployment says otherwise.",
     ),
     key(
         "tidemill.processor.commit.bytes",
         "8388608",
-        Kind::int(1024),
+        Kind::int_within(1024, 256 << 20),
         "The most input bytes in one transaction of a processor, unless its deployment says otherwise.",
     ),
     key(

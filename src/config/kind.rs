@@ -148,6 +148,11 @@ impl Kind {
         Kind::Int { min, max: i32::MAX as i64, width: Width::Int }
     }
 
+    /// A whole number of 32 bits from `min` to `max`.
+    pub(super) const fn int_within(min: i64, max: i32) -> Kind {
+        Kind::Int { min, max: max as i64, width: Width::Int }
+    }
+
     /// A whole number of 64 bits from `min` on.
     pub(super) const fn long(min: i64) -> Kind {
         Kind::Int { min, max: i64::MAX, width: Width::Long }

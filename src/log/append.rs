@@ -133,7 +133,7 @@ impl Log {
         version: TransactionVersion,
     ) -> Result<(), AppendError> {
         self.check_failed()?;
-        Ok(self.producers.check_marker(marker, version)?)
+        self.producers.check_marker(marker, version)
     }
 
     /// A batch as its leader wrote it: no checks but that it continues the log.

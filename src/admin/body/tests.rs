@@ -4,7 +4,7 @@ use super::*;
 use serde_json::json;
 
 fn parse(body: &Value) -> Result<ProcessorDefinition, ApiError> {
-    parse_definition("p", body.to_string().as_bytes())
+    parse_definition("p", body.to_string().as_bytes(), &DeploymentDefaults::default())
 }
 
 #[test]
@@ -13,6 +13,18 @@ fn what_is_left_out_has_defaults() {
     assert_eq!(definition.commit, CommitPolicy::default());
     assert_eq!(definition.on_error, ErrorPolicy::default());
     assert_eq!(definition.start, StartPosition::Committed);
+}
+
+#[test]
+fn the_server_s_defaults_stand_where_the_body_says_nothing() {
+    let defaults = DeploymentDefaults {
+        commit: CommitPolicy { interval_ms: 1, records_max: 2, bytes_max: 3 },
+        limits: TaskLimits { memory_bytes: 4, batch_time_ms: 5, output_bytes: 6 },
+    };
+    let body = json!({"module": "m", "inputs": ["a"], "commit": {"records_max": 20}});
+    let definition = parse_definition("p", body.to_string().as_bytes(), &defaults).unwrap();
+    assert_eq!(definition.commit, CommitPolicy { records_max: 20, ..defaults.commit });
+    assert_eq!(definition.limits, defaults.limits);
 }
 
 #[test]
@@ -68,5 +80,10 @@ fn wrong_kinds_and_missing_fields_are_named() {
         message(json!({"name": "q", "module": "m", "inputs": ["a"]})),
         "The body names processor \"q\", the path \"p\"."
     );
-    assert!(parse_definition("p", b"{").unwrap_err().message.starts_with("The body is not JSON"));
+    assert!(
+        parse_definition("p", b"{", &DeploymentDefaults::default())
+            .unwrap_err()
+            .message
+            .starts_with("The body is not JSON")
+    );
 }
