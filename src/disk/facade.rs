@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle, Thread};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::atomic::{self, Step};
 use super::checkpoint;
 use super::error::{is_broken, is_full};
 use super::file::{DiskFile, FileInner};
@@ -27,7 +28,7 @@ use super::{DirEntry, DiskError, DiskOptions, JournalPosition, JournalReplay, Op
 pub struct Disk {
     shared: Arc<Shared>,
     /// Ends the threads with the last clone.
-    _threads: Arc<Threads>,
+    threads: Arc<Threads>,
 }
 
 /// How queued entries become durable.
@@ -51,9 +52,18 @@ pub(super) struct Shared {
     is_closed: AtomicBool,
     /// One checkpoint at a time.
     pub(super) checkpointing: Mutex<()>,
-    checkpoint_wanted: Mutex<bool>,
-    checkpoint_signal: Condvar,
+    /// What the checkpointer is to look after, or that it is to end.
+    chores: Mutex<Chores>,
+    chores_signal: Condvar,
     lock: Mutex<Option<DirectoryLock>>,
+}
+
+/// What the checkpointing thread is woken for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Chores {
+    None,
+    Due,
+    Stop,
 }
 
 struct Threads {
@@ -64,17 +74,41 @@ struct Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.stop();
+        // Unsynced files refer to what holds them: without this the directory would stay locked.
+        drop(self.shared.registry.take_dirty());
+        self.shared.lock.lock().take();
     }
 }
 
 impl Threads {
+    /// Ends the threads, once what is queued is committed.
     fn stop(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
         self.shared.journal.stop();
-        self.shared.want_checkpoint();
-        for handle in self.handles.lock().drain(..) {
-            // A thread that panicked has taken the disk offline already.
-            let _ = handle.join();
+        *self.shared.chores.lock() = Chores::Stop;
+        self.shared.chores_signal.notify_all();
+        let handles = std::mem::take(&mut *self.handles.lock());
+        for handle in handles {
+            // The last clone may be dropped by a callback, on the committer's own thread.
+            if handle.thread().id() != thread::current().id() {
+                // A thread that panicked has taken the disk offline already.
+                let _ = handle.join();
+            }
+        }
+        if let Err(error) = self.shared.check("wait", "") {
+            self.shared.journal.waiters.wake_all(&error);
+        }
+    }
+}
+
+/// A thread that ends in a panic leaves nobody waiting for what it will never do.
+struct OfflineOnPanic<'a>(&'a Shared);
+
+impl Drop for OfflineOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let panicked = std::io::Error::other("a thread of the disk panicked");
+            self.0.go_offline(&DiskError::from_io("commit", JOURNAL_DIRECTORY, panicked));
         }
     }
 }
@@ -84,7 +118,7 @@ impl Disk {
     pub fn open(data_directory: &Path, options: DiskOptions) -> Result<(Disk, JournalReplay), DiskError> {
         let (files, lock) = OsFiles::open_locked(data_directory)?;
         let (disk, replay) = Disk::over(RawFiles::Os(files), Some(lock), options, Committing::Thread)?;
-        disk.start_threads()?;
+        disk.startthreads()?;
         Ok((disk, replay))
     }
 
@@ -107,12 +141,23 @@ impl Disk {
         raw.create_dir(JOURNAL_DIRECTORY)
             .and_then(|_| raw.sync_dir(""))
             .map_err(|error| DiskError::from_io("create", JOURNAL_DIRECTORY, error))?;
-        let replayed = replay::replay(&raw)?;
+        // A checkpoint must be able to bring the journal below half of its bound: what it cannot free
+        // is the current file, and the group that overran it.
+        let quarter = (options.journal_bytes_max / 4).max(1);
+        let file_bytes = options.journal_file_bytes.clamp(1, quarter);
+        let (report, start) = replay::replay(&raw, file_bytes)?;
         let writer = WriterOptions {
-            file_bytes: options.journal_file_bytes,
-            queue_bytes_max: options.journal_queue_bytes_max,
+            file_bytes,
+            first_file_bytes: match committing {
+                Committing::Thread => options.journal_first_file_bytes,
+                Committing::OnDemand => 0,
+            },
+            spares_max: usize::try_from(options.journal_bytes_max / file_bytes).unwrap_or(usize::MAX),
+            queue_bytes_max: options
+                .journal_queue_bytes_max
+                .min(usize::try_from(quarter).unwrap_or(usize::MAX)),
         };
-        let journal = Journal::start(&raw, replayed.last_sequence, replayed.next_file, writer)?;
+        let journal = Journal::start(&raw, start, writer)?;
         let shared = Arc::new(Shared {
             raw,
             options,
@@ -123,15 +168,15 @@ impl Disk {
             is_offline: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             checkpointing: Mutex::new(()),
-            checkpoint_wanted: Mutex::new(false),
-            checkpoint_signal: Condvar::new(),
+            chores: Mutex::new(Chores::Due),
+            chores_signal: Condvar::new(),
             lock: Mutex::new(lock),
         });
         let threads = Threads { shared: Arc::clone(&shared), handles: Mutex::new(Vec::new()) };
-        Ok((Disk { shared, _threads: Arc::new(threads) }, replayed.report))
+        Ok((Disk { shared, threads: Arc::new(threads) }, report))
     }
 
-    fn start_threads(&self) -> Result<(), DiskError> {
+    fn startthreads(&self) -> Result<(), DiskError> {
         let start = |name: &str, work: fn(&Arc<Shared>)| {
             let shared = Arc::clone(&self.shared);
             thread::Builder::new()
@@ -139,11 +184,12 @@ impl Disk {
                 .spawn(move || work(&shared))
                 .map_err(|error| DiskError::from_io("start the thread", name, error))
         };
-        let handles = [
-            start("journal-committer", Shared::commit_until_stopped)?,
-            start("checkpointer", Shared::checkpoint_until_stopped)?,
-        ];
-        self._threads.handles.lock().extend(handles);
+        for (name, work) in [
+            ("journal-committer", Shared::commit_until_stopped as fn(&Arc<Shared>)),
+            ("checkpointer", Shared::checkpoint_until_stopped),
+        ] {
+            self.threads.handles.lock().push(start(name, work)?);
+        }
         Ok(())
     }
 
@@ -168,40 +214,48 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes a directory with all that it holds.
+    /// Removes a directory with all that it holds, durably: a directory that is made again under
+    /// this name never finds anything of the old one.
     pub fn remove_dir_all(&self, path: &str) -> Result<(), DiskError> {
         path::check(path)?;
-        self.before_removal("remove", path)?;
+        self.forget_entries("remove", path)?;
         self.shared.raw.remove_dir_all(path).map_err(|e| self.shared.change_failed("remove", path, e))?;
         self.shared.registry.removed(path);
-        self.shared.registry.directory_is_dirty(path::parent(path));
-        Ok(())
+        self.sync_directory(path::parent(path))
     }
 
-    /// Removes a file.
+    /// Removes a file. Durable with the next `sync_dir` or checkpoint.
     pub fn remove_file(&self, path: &str) -> Result<(), DiskError> {
         path::check(path)?;
-        self.before_removal("remove", path)?;
+        self.forget_entries("remove", path)?;
         self.shared.raw.remove_file(path).map_err(|e| self.shared.change_failed("remove", path, e))?;
         self.shared.registry.removed(path);
         self.shared.registry.directory_is_dirty(path::parent(path));
         Ok(())
     }
 
-    /// Gives a file or directory another name.
+    /// Gives a file or directory another name, durably; a file of the new name is replaced.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
         path::check(from)?;
         path::check(to)?;
-        self.before_removal("rename", from)?;
+        self.forget_entries("rename", from)?;
+        self.forget_entries("rename", to)?;
         self.shared.raw.rename(from, to).map_err(|e| self.shared.change_failed("rename", from, e))?;
+        if from == to {
+            return Ok(());
+        }
+        self.shared.registry.removed(to);
         self.shared.registry.renamed(from, to);
-        self.shared.registry.directory_is_dirty(path::parent(from));
-        self.shared.registry.directory_is_dirty(path::parent(to));
+        // The new name first, so that a power cut between the two leaves at least one of them.
+        self.sync_directory(path::parent(to))?;
+        if path::parent(from) != path::parent(to) {
+            self.sync_directory(path::parent(from))?;
+        }
         Ok(())
     }
 
-    /// No stale entry may ever be replayed into what comes to stand at this path later.
-    fn before_removal(&self, operation: &'static str, path: &str) -> Result<(), DiskError> {
+    /// No entry for what is at this path now may ever be replayed into what comes to stand there.
+    fn forget_entries(&self, operation: &'static str, path: &str) -> Result<(), DiskError> {
         self.shared.check(operation, path)?;
         let replay_from = self.shared.journal.replay_from();
         match self.shared.registry.is_journaled_under(path, replay_from) {
@@ -221,6 +275,7 @@ impl Disk {
     /// Whether there is something of this name.
     pub fn exists(&self, path: &str) -> Result<bool, DiskError> {
         path::check(path)?;
+        self.shared.check("stat", path)?;
         self.shared.raw.exists(path).map_err(|error| DiskError::from_io("stat", path, error))
     }
 
@@ -228,8 +283,27 @@ impl Disk {
     pub fn sync_dir(&self, path: &str) -> Result<(), DiskError> {
         path::check_directory(path)?;
         self.shared.check("fsync", path)?;
+        self.sync_directory(path)
+    }
+
+    fn sync_directory(&self, path: &str) -> Result<(), DiskError> {
         self.shared.registry.take_dirty_directory(path);
         self.shared.raw.sync_dir(path).map_err(|error| self.shared.sync_failed("fsync", path, error))
+    }
+
+    /// Syncs the directories above `path` whose names are not durable yet.
+    fn sync_directories_above(&self, path: &str) -> Result<(), DiskError> {
+        let mut directory = path;
+        while !directory.is_empty() {
+            directory = path::parent(directory);
+            if self.shared.registry.take_dirty_directory(directory) {
+                self.shared
+                    .raw
+                    .sync_dir(directory)
+                    .map_err(|e| self.shared.sync_failed("fsync", directory, e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a file.
@@ -249,8 +323,19 @@ impl Disk {
     /// Replaces a whole file durably: whoever reads it finds the old bytes or the new.
     pub fn write_atomically(&self, path: &str, bytes: &[u8]) -> Result<(), DiskError> {
         path::check(path)?;
-        self.shared.check("write", path)?;
-        replay::write_atomically(&self.shared.raw, &format!("{path}.tmp"), path, bytes)
+        self.forget_entries("write", path)?;
+        let beside = format!("{path}.tmp");
+        atomic::write(&self.shared.raw, &beside, path, bytes).map_err(|failure| {
+            let failed = match failure.step {
+                Step::Change => Shared::change_failed,
+                Step::Write => Shared::write_failed,
+                Step::Sync => Shared::sync_failed,
+            };
+            failed(&self.shared, failure.step.operation(), path, failure.error)
+        })?;
+        // Handles of the replaced file would write where nobody reads.
+        self.shared.registry.removed(path);
+        self.sync_directories_above(path)
     }
 
     /// Everything up to here is durable.
@@ -291,6 +376,7 @@ impl Disk {
 
     /// Syncs everything that was written since the last checkpoint, and lets the journal go.
     pub fn checkpoint(&self) -> Result<(), DiskError> {
+        self.shared.check("checkpoint", "")?;
         checkpoint::run(&self.shared)
     }
 
@@ -303,22 +389,30 @@ impl Disk {
     pub fn close(&self) -> Result<(), DiskError> {
         self.shared.check("close", "")?;
         self.shared.commit()?;
-        self.checkpoint()?;
-        self._threads.stop();
+        // The threads end first, so that nothing is written after the last checkpoint.
+        self.threads.stop();
+        let checkpointed = checkpoint::run(&self.shared);
+        let closed = checkpointed.and_then(|()| self.shared.journal.closed(&self.shared.raw));
         self.shared.lock.lock().take();
-        Ok(())
+        closed
     }
 }
 
 impl Shared {
     /// Whether anything may still be done.
     pub(super) fn check(&self, operation: &'static str, path: &str) -> Result<(), DiskError> {
+        self.check_online()?;
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(DiskError::Closed { operation, path: path.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Whether the disk still works; a closed one has yet to commit what is queued.
+    pub(super) fn check_online(&self) -> Result<(), DiskError> {
         if self.is_offline.load(Ordering::Acquire) {
             let cause = self.offline.lock().clone().unwrap_or_else(|| "an unknown failure".into());
             return Err(DiskError::Offline { cause });
-        }
-        if self.is_closed.load(Ordering::Acquire) {
-            return Err(DiskError::Closed { operation, path: path.to_owned() });
         }
         Ok(())
     }
@@ -365,7 +459,8 @@ impl Shared {
         error
     }
 
-    fn go_offline(&self, cause: &DiskError) {
+    /// For ever, with the first failure as its cause; wakes everybody who waits.
+    pub(super) fn go_offline(&self, cause: &DiskError) {
         {
             let mut offline = self.offline.lock();
             if offline.is_none() {
@@ -393,7 +488,7 @@ impl Shared {
             }
             self.check("append", &file.path())?;
         }
-        let create = file.take_untold().then_some(Change::Create);
+        let create = file.take_news().then_some(Change::Create);
         let sequence = self.journal.push(&file.path(), create.into_iter().chain([change]));
         file.entry_queued(sequence);
         Ok(JournalPosition(sequence))
@@ -401,13 +496,13 @@ impl Shared {
 
     /// What a wait for `position` comes to, if that is known.
     pub(super) fn settled(&self, position: JournalPosition) -> Option<Result<(), DiskError>> {
-        if position.0 <= self.journal.durable() || position == JournalPosition::ZERO {
+        if let Err(error) = self.check_online() {
+            return Some(Err(error));
+        }
+        if position.0 <= self.journal.durable() {
             return Some(Ok(()));
         }
-        match self.check("wait", "") {
-            Err(error) => Some(Err(error)),
-            Ok(()) => None,
-        }
+        self.check("wait", "").err().map(Err)
     }
 
     /// The same, after committing where no thread does it.
@@ -424,14 +519,12 @@ impl Shared {
 
     /// Makes what is queued durable and wakes who waits for it.
     fn commit(&self) -> Result<(), DiskError> {
+        self.check_online()?;
         match self.journal.commit(&self.raw) {
             Ok(Round::Idle) => Ok(()),
             Ok(Round::Committed) => {
                 self.journal.waiters.wake_up_to(JournalPosition(self.journal.durable()));
-                if self.journal.live_bytes() > self.options.journal_bytes_max / 2 {
-                    self.want_checkpoint();
-                }
-                Ok(())
+                self.after_commit()
             }
             Err(error) => {
                 self.go_offline(&error);
@@ -440,16 +533,34 @@ impl Shared {
         }
     }
 
-    fn want_checkpoint(&self) {
-        *self.checkpoint_wanted.lock() = true;
-        self.checkpoint_signal.notify_all();
+    /// Sees to it that the journal does not grow for ever.
+    fn after_commit(&self) -> Result<(), DiskError> {
+        let is_due = self.journal.live_bytes() > self.checkpoint_bytes();
+        match self.committing {
+            Committing::Thread if is_due || self.journal.wants_spare() => {
+                let mut chores = self.chores.lock();
+                if *chores == Chores::None {
+                    *chores = Chores::Due;
+                    self.chores_signal.notify_all();
+                }
+                Ok(())
+            }
+            Committing::OnDemand if is_due => checkpoint::run_if_over(self, self.checkpoint_bytes()),
+            Committing::Thread | Committing::OnDemand => Ok(()),
+        }
+    }
+
+    /// How full the journal may be before a checkpoint begins.
+    fn checkpoint_bytes(&self) -> u64 {
+        self.options.journal_bytes_max / 2
     }
 
     fn commit_until_stopped(self: &Arc<Self>) {
+        let _guard = OfflineOnPanic(self);
         while self.journal.wait_for_work() {
             if self.journal.live_bytes() >= self.options.journal_bytes_max {
                 // The journal is full and its checkpoint is late: appenders wait for it here.
-                if let Err(error) = checkpoint::run(self) {
+                if let Err(error) = checkpoint::run_if_over(self, self.checkpoint_bytes()) {
                     self.go_offline(&error);
                     return;
                 }
@@ -461,20 +572,27 @@ impl Shared {
     }
 
     fn checkpoint_until_stopped(self: &Arc<Self>) {
+        let _guard = OfflineOnPanic(self);
         loop {
             {
-                let mut wanted = self.checkpoint_wanted.lock();
-                while !*wanted {
-                    self.checkpoint_signal.wait(&mut wanted);
+                let mut chores = self.chores.lock();
+                while *chores == Chores::None {
+                    self.chores_signal.wait(&mut chores);
                 }
-                *wanted = false;
+                if *chores == Chores::Stop {
+                    return;
+                }
+                *chores = Chores::None;
             }
-            if self.check("checkpoint", "").is_err() {
-                return;
-            }
-            if let Err(error) = checkpoint::run(self) {
-                tracing::error!(%error, "a checkpoint failed");
-                return;
+            let done = checkpoint::run_if_over(self, self.checkpoint_bytes())
+                .and_then(|()| self.journal.prewrite(&self.raw));
+            match done {
+                Ok(()) => {}
+                Err(error) if error.is_full() => tracing::warn!(%error, "the journal cannot be recycled yet"),
+                Err(error) => {
+                    self.go_offline(&error);
+                    return;
+                }
             }
         }
     }

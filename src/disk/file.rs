@@ -14,6 +14,9 @@ use super::journal::Change;
 use super::raw::{Opened, RawFile};
 use super::{DiskError, FlushMode, JournalPosition, OpenMode, path};
 
+/// The most that one append writes: far above a batch, and its length fits the journal's format.
+const APPEND_BYTES_MAX: usize = 1 << 30;
+
 /// An open file of a data directory; clones share it.
 #[derive(Clone)]
 pub struct DiskFile {
@@ -29,9 +32,8 @@ pub(super) struct FileInner {
     mode: OpenMode,
     dirty: AtomicBool,
     removed: AtomicBool,
-    /// The file is new, and the journal does not know of it yet. Told with the first append, so
-    /// that files which are never appended to (indexes) never enter the journal.
-    untold: AtomicBool,
+    /// Whether the registry was asked if the journal has yet to be told that the file is new.
+    asked: AtomicBool,
     last_entry: AtomicU64,
 }
 
@@ -65,9 +67,9 @@ impl FileInner {
         self.last_entry.store(sequence, Ordering::SeqCst);
     }
 
-    /// Whether the journal has yet to be told that the file is new; says yes once.
-    pub(super) fn take_untold(&self) -> bool {
-        self.untold.swap(false, Ordering::SeqCst)
+    /// Whether the journal must be told that the file is new, in front of this handle's append.
+    pub(super) fn take_news(&self) -> bool {
+        !self.asked.swap(true, Ordering::SeqCst) && self.shared.registry.take_new(&self.path())
     }
 
     pub(super) fn renamed(&self, from: &str, to: &str) {
@@ -112,22 +114,22 @@ impl DiskFile {
         shared.check("open", path)?;
         let (raw, opened) =
             shared.raw.open(path, mode).map_err(|error| shared.change_failed("open", path, error))?;
-        let id = shared.registry.next_id();
         if opened == Opened::New {
-            shared.registry.directory_is_dirty(path::parent(path));
+            shared.registry.file_is_new(path);
         }
-        let inner = Arc::new(FileInner {
-            shared: Arc::clone(shared),
-            raw,
-            key: id,
-            path: Mutex::new(path.into()),
-            mode,
-            dirty: AtomicBool::new(false),
-            removed: AtomicBool::new(false),
-            untold: AtomicBool::new(opened == Opened::New),
-            last_entry: AtomicU64::new(0),
+        let inner = shared.registry.opened(|key| {
+            Arc::new(FileInner {
+                shared: Arc::clone(shared),
+                raw,
+                key,
+                path: Mutex::new(path.into()),
+                mode,
+                dirty: AtomicBool::new(false),
+                removed: AtomicBool::new(false),
+                asked: AtomicBool::new(false),
+                last_entry: AtomicU64::new(0),
+            })
         });
-        shared.registry.opened(id, &inner);
         Ok(DiskFile { inner })
     }
 
@@ -143,6 +145,11 @@ impl DiskFile {
     /// the file and recovers it.
     pub fn append(&self, position: u64, parts: &[Bytes]) -> Result<JournalPosition, DiskError> {
         self.inner.check_writable("append")?;
+        let bytes: usize = parts.iter().map(Bytes::len).sum();
+        if bytes > APPEND_BYTES_MAX {
+            let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+            return Err(DiskError::from_io("append", &self.inner.path(), source));
+        }
         let mut slices: Vec<IoSlice<'_>> =
             parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
         if slices.is_empty() {
@@ -192,19 +199,28 @@ impl DiskFile {
         self.len().map(|len| len == 0)
     }
 
-    /// Cuts the file (or extends it with zeros) to `len` bytes. The journal hears of it if it knows
-    /// the file; durable once the answered position is, or after `sync`.
+    /// Cuts the file (or extends it with zeros) to `len` bytes; durable once the answered position is.
+    /// What the journal does not know of, an index, is synced at once instead.
     pub fn truncate(&self, len: u64) -> Result<JournalPosition, DiskError> {
         self.inner.check_writable("truncate")?;
+        let (shared, path) = (&self.inner.shared, self.inner.path());
         let truncated = self.inner.raw.truncate(len);
         self.inner.mark_dirty();
-        truncated.map_err(|error| self.inner.shared.write_failed("truncate", &self.inner.path(), error))?;
-        if self.inner.last_entry() == 0 {
-            // No entry of this handle could bring the cut bytes back; and an index stays out of the
-            // journal.
-            return Ok(JournalPosition::ZERO);
+        truncated.map_err(|error| shared.write_failed("truncate", &path, error))?;
+        match shared.options.flush {
+            FlushMode::Os => return Ok(JournalPosition::ZERO),
+            FlushMode::Ack => {}
         }
-        self.journal(Change::Truncate { len })
+        let is_journaled = self.inner.last_entry() > 0
+            || shared.registry.is_journaled_under(&path, shared.journal.replay_from());
+        if is_journaled {
+            return self.journal(Change::Truncate { len });
+        }
+        // Nothing of a file whose name is not durable yet can come back.
+        if !shared.registry.is_new(&path) {
+            self.sync()?;
+        }
+        Ok(JournalPosition::ZERO)
     }
 
     /// Makes the file's bytes durable by themselves, without the journal.

@@ -4,6 +4,7 @@
 //! Knows no records, topics or offsets, and no async runtime: durability is a plain std future.
 //! After a failed write or fsync the disk is offline for ever; nothing is retried and then trusted.
 
+mod atomic;
 mod checkpoint;
 mod error;
 mod facade;
@@ -118,3 +119,6 @@ pub struct JournalReplay {
     /// Files touched.
     pub files: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,17 @@ impl OsFiles {
     pub(super) fn sync_dir(&self, path: &str) -> io::Result<()> {
         File::open(self.full(path))?.sync_all()
     }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn sync_everything(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(&self.root)?)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn sync_everything(&self) -> io::Result<()> {
+        rustix::fs::sync();
+        Ok(())
+    }
 }
 
 /// How many parts one system call takes; POSIX promises 16, Linux and macOS take 1024.

@@ -8,12 +8,15 @@ pub(super) const JOURNAL_DIRECTORY: &str = "journal";
 /// The room's own lock file.
 pub(super) const LOCK_FILE: &str = ".lock";
 
+/// As long as Linux takes them; the journal's format counts them in 16 bits.
+const PATH_BYTES_MAX: usize = 4096;
+
 /// Refuses paths that leave the data directory or touch the room's own files.
 pub(super) fn check(path: &str) -> Result<(), DiskError> {
     let first = path.split('/').next().unwrap_or("");
     let components_good =
         path.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'));
-    if !components_good || first == JOURNAL_DIRECTORY || first == LOCK_FILE {
+    if !components_good || path.len() > PATH_BYTES_MAX || first == JOURNAL_DIRECTORY || first == LOCK_FILE {
         return Err(DiskError::BadPath { path: path.to_owned() });
     }
     Ok(())

@@ -84,6 +84,14 @@ impl RawFiles {
             RawFiles::Sim(sim) => sim.sync_dir(path),
         }
     }
+
+    /// Makes everything durable that anybody wrote or named so far.
+    pub(super) fn sync_everything(&self) -> io::Result<()> {
+        match self {
+            RawFiles::Os(os) => os.sync_everything(),
+            RawFiles::Sim(sim) => sim.sync_everything(),
+        }
+    }
 }
 
 impl RawFile {

@@ -1,5 +1,5 @@
-//! Which files are open, which of them and which directories have unsynced changes, and whether the
-//! journal still speaks of a path. Bookkeeping only; never touches the disk.
+//! Which files are open, which of them and which directories have unsynced changes, which are new, and
+//! whether the journal still speaks of a path. Bookkeeping only; never touches the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,20 +24,52 @@ struct Inner {
     /// still be synced, and the journal may still speak of it.
     dirty: Vec<Arc<FileInner>>,
     dirty_directories: BTreeSet<String>,
+    /// Files that are new, whose names are not durable, and of which the journal does not know, each
+    /// with the number of its making. Told in front of the first append, so that files which are
+    /// never appended to (indexes) never enter the journal; by path and not by handle, since whoever
+    /// appends first must tell it.
+    new_files: BTreeMap<String, u64>,
+}
+
+/// What a checkpoint has to sync.
+pub(super) struct Dirty {
+    pub(super) files: Vec<Arc<FileInner>>,
+    pub(super) directories: BTreeSet<String>,
+    new_files: BTreeMap<String, u64>,
 }
 
 impl Registry {
-    /// A number for a file under a name; never given twice in one run.
-    pub(super) fn next_id(&self) -> u64 {
+    fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(super) fn opened(&self, key: u64, file: &Arc<FileInner>) {
-        self.inner.lock().files.insert(key, Arc::downgrade(file));
+    /// Notes an open file; answers the key to drop it by.
+    pub(super) fn opened(&self, make: impl FnOnce(u64) -> Arc<FileInner>) -> Arc<FileInner> {
+        let key = self.next_id();
+        let file = make(key);
+        self.inner.lock().files.insert(key, Arc::downgrade(&file));
+        file
     }
 
     pub(super) fn dropped(&self, key: u64) {
         self.inner.lock().files.remove(&key);
+    }
+
+    pub(super) fn file_is_new(&self, path: &str) {
+        let number = self.next_id();
+        let mut inner = self.inner.lock();
+        inner.new_files.insert(path.to_owned(), number);
+        inner.dirty_directories.insert(path::parent(path).to_owned());
+    }
+
+    /// Whether the file is new, and not even its name is durable.
+    pub(super) fn is_new(&self, path: &str) -> bool {
+        self.inner.lock().new_files.contains_key(path)
+    }
+
+    /// The same, for whoever tells the journal: says so once.
+    pub(super) fn take_new(&self, path: &str) -> bool {
+        self.inner.lock().new_files.remove(path).is_some()
     }
 
     pub(super) fn file_is_dirty(&self, file: Arc<FileInner>) {
@@ -54,13 +86,19 @@ impl Registry {
     }
 
     /// Takes everything off the lists, marked clean before it is synced for the same reason.
-    pub(super) fn take_dirty(&self) -> (Vec<Arc<FileInner>>, BTreeSet<String>) {
+    pub(super) fn take_dirty(&self) -> Dirty {
         let mut inner = self.inner.lock();
         let files = std::mem::take(&mut inner.dirty);
         for file in &files {
             file.mark_clean();
         }
-        (files, std::mem::take(&mut inner.dirty_directories))
+        let directories = std::mem::take(&mut inner.dirty_directories);
+        Dirty { files, directories, new_files: inner.new_files.clone() }
+    }
+
+    /// What was taken is synced, names and all; a file made since under the same name is not.
+    pub(super) fn synced(&self, dirty: &Dirty) {
+        self.inner.lock().new_files.retain(|path, number| dirty.new_files.get(path) != Some(number));
     }
 
     /// Whether the journal holds an entry, not yet made needless by a checkpoint, for a file at or
@@ -74,7 +112,9 @@ impl Registry {
         for file in self.files_under(path) {
             file.mark_removed();
         }
-        self.inner.lock().dirty_directories.retain(|directory| !path::is_under(directory, path));
+        let mut inner = self.inner.lock();
+        inner.dirty_directories.retain(|directory| !path::is_under(directory, path));
+        inner.new_files.retain(|file, _| !path::is_under(file, path));
     }
 
     /// What was at or under `from` is now at or under `to`.
@@ -82,13 +122,12 @@ impl Registry {
         for file in self.files_under(from) {
             file.renamed(from, to);
         }
+        let moved = |path: String| path::moved(&path, from, to).unwrap_or(path);
         let mut inner = self.inner.lock();
-        let moved = inner
-            .dirty_directories
-            .iter()
-            .map(|directory| path::moved(directory, from, to).unwrap_or_else(|| directory.clone()))
-            .collect();
-        inner.dirty_directories = moved;
+        inner.dirty_directories =
+            std::mem::take(&mut inner.dirty_directories).into_iter().map(moved).collect();
+        let new_files = std::mem::take(&mut inner.new_files);
+        inner.new_files = new_files.into_iter().map(|(path, number)| (moved(path), number)).collect();
     }
 
     /// The open or dirty files at or under `path`. Answers strong references, so that the last one

@@ -235,8 +235,19 @@ impl SimDisk {
         state.directory(inode)?;
         state.begin()?;
         let directory = state.directory(inode)?;
-        directory.durable = directory.entries.clone();
-        directory.changes.clear();
+        directory.sync();
+        Ok(())
+    }
+
+    pub(super) fn sync_everything(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.begin()?;
+        for inode in state.inodes.values_mut() {
+            match inode {
+                Inode::Directory(directory) => directory.sync(),
+                Inode::File(file) => file.sync(),
+            }
+        }
         Ok(())
     }
 }
@@ -298,11 +309,23 @@ impl SimFile {
     pub(super) fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state.lock();
         state.begin()?;
-        let file = state.file(self.inode)?;
-        for pending in file.pending.drain(..) {
-            pending.apply(&mut file.durable, None);
-        }
+        state.file(self.inode)?.sync();
         Ok(())
+    }
+}
+
+impl Directory {
+    fn sync(&mut self) {
+        self.durable = self.entries.clone();
+        self.changes.clear();
+    }
+}
+
+impl FileNode {
+    fn sync(&mut self) {
+        for pending in self.pending.drain(..) {
+            pending.apply(&mut self.durable, None);
+        }
     }
 }
 

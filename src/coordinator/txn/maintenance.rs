@@ -55,10 +55,10 @@ impl TxnShard {
         };
         let (mut output, code) = match current.state {
             TransactionState::Ongoing => (self.fence(now, id, current, None), ErrorCode::None),
-            // Too late to decide otherwise, but the way to get a stuck one going again.
+            // Too late to decide otherwise. Its markers are under way: to send them twice could end,
+            // with transactions V1, the next transaction of the same epoch.
             TransactionState::PrepareCommit | TransactionState::PrepareAbort => {
-                let effects = self.pending_markers_of(id);
-                (TxnOutput { effects, ..TxnOutput::default() }, ErrorCode::ConcurrentTransactions)
+                (TxnOutput::default(), ErrorCode::ConcurrentTransactions)
             }
             TransactionState::Empty | TransactionState::CompleteCommit | TransactionState::CompleteAbort => {
                 (TxnOutput::default(), ErrorCode::InvalidTxnState)

@@ -36,15 +36,6 @@ impl TxnShard {
         Some(Effect::WriteMarker { target, marker, version: metadata.version })
     }
 
-    /// The markers that nobody has acknowledged yet.
-    pub(super) fn pending_markers_of(&self, id: &TransactionalId) -> Vec<Effect> {
-        let Some(transaction) = self.transactions.get(id) else {
-            return Vec::new();
-        };
-        let pending = transaction.markers_pending.iter();
-        pending.filter_map(|partition| self.marker(id, &transaction.metadata, partition)).collect()
-    }
-
     /// A partition has its marker, or is gone for good: with the last one the transaction is complete.
     pub(super) fn marker_settled(&mut self, now: Timestamp, target: &MarkerTarget) -> TxnOutput {
         if self.awaiting(target).is_none() {

@@ -1,9 +1,10 @@
 //! One entry's bytes. All numbers are big-endian.
 //!
-//! `length u32 | crc u32 | sequence u64 | file number u64 | kind u8 | path length u16 | path |
+//! `length u32 | crc u32 | sequence u64 | tag u64 | kind u8 | path length u16 | path |
 //! number u64 | bytes`, where `length` counts what follows the CRC and the CRC-32C covers it. The
-//! number is the position of an append or the length of a truncation. The journal file's own number
-//! stands in each entry, so that what a recycled file still holds of its earlier life is no entry.
+//! number is the position of an append or the length of a truncation. The tag belongs to one life of
+//! one journal file, so that what a recycled file still holds of its earlier life is no entry; and
+//! it cannot be guessed, so that a client's record that looks like an entry is none either.
 
 use bytes::Bytes;
 
@@ -35,7 +36,7 @@ pub(super) enum ReadChange {
 }
 
 /// The bytes of an entry: its head, and the parts that follow it without a copy.
-pub(super) fn encode(entry: &Queued, file_number: u64) -> (Bytes, &[Bytes]) {
+pub(super) fn encode(entry: &Queued, tag: u64) -> (Bytes, &[Bytes]) {
     let none: &[Bytes] = &[];
     let (kind, number, parts) = match &entry.change {
         Change::Create => (CREATE, 0, none),
@@ -43,17 +44,17 @@ pub(super) fn encode(entry: &Queued, file_number: u64) -> (Bytes, &[Bytes]) {
         Change::Truncate { len } => (TRUNCATE, *len, none),
     };
     let path = entry.path.as_bytes();
-    let path_length = u16::try_from(path.len()).expect("paths of this broker are short");
+    let path_length = u16::try_from(path.len()).expect("path::check bounds paths");
     let mut head = Vec::with_capacity(PREFIX_BYTES + FIXED_BYTES + path.len());
     head.extend_from_slice(&[0; PREFIX_BYTES]);
     head.extend_from_slice(&entry.sequence.to_be_bytes());
-    head.extend_from_slice(&file_number.to_be_bytes());
+    head.extend_from_slice(&tag.to_be_bytes());
     head.push(kind);
     head.extend_from_slice(&path_length.to_be_bytes());
     head.extend_from_slice(path);
     head.extend_from_slice(&number.to_be_bytes());
     let counted = head.len() - PREFIX_BYTES + parts.iter().map(Bytes::len).sum::<usize>();
-    let length = u32::try_from(counted).expect("an append is smaller than a segment");
+    let length = u32::try_from(counted).expect("DiskFile::append bounds appends");
     let mut crc = crc32c::crc32c(&head[PREFIX_BYTES..]);
     for part in parts {
         crc = crc32c::crc32c_append(crc, part);
@@ -71,7 +72,7 @@ fn whole_bytes(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Takes the entry at the front of `bytes`; `None` where no entry of this journal file follows.
-pub(super) fn decode(bytes: &[u8], file_number: u64) -> Option<(Entry, usize)> {
+pub(super) fn decode(bytes: &[u8], tag: u64) -> Option<(Entry, usize)> {
     let whole = whole_bytes(bytes)?;
     let entry = bytes.get(..whole)?;
     let stored = u32::from_be_bytes(*entry.get(4..)?.first_chunk()?);
@@ -80,8 +81,8 @@ pub(super) fn decode(bytes: &[u8], file_number: u64) -> Option<(Entry, usize)> {
         return None;
     }
     let (sequence, rest) = take_u64(counted)?;
-    let (number, rest) = take_u64(rest)?;
-    if number != file_number {
+    let (stored_tag, rest) = take_u64(rest)?;
+    if stored_tag != tag {
         return None;
     }
     let (kind, rest) = rest.split_first()?;

@@ -5,22 +5,27 @@
 //! for the whole life of the data directory, without gaps.
 
 mod entry;
+mod note;
 pub(in crate::disk) mod replay;
 pub(in crate::disk) mod waiters;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use super::DiskError;
 use super::raw::RawFiles;
+use note::{Ended, Note};
 use waiters::Waiters;
-use writer::Writer;
+use writer::{PREWRITTEN, Start, Writer};
 
 pub(in crate::disk) use writer::WriterOptions;
+
+/// What a queued change takes beside its bytes.
+const CHANGE_OVERHEAD_BYTES: usize = 128;
 
 /// One change of a file that the journal must know of.
 pub(in crate::disk) enum Change {
@@ -42,10 +47,11 @@ pub(in crate::disk) enum Change {
 
 impl Change {
     fn bytes(&self) -> usize {
-        match self {
+        let bytes = match self {
             Change::Create | Change::Truncate { .. } => 0,
             Change::Append { parts, .. } => parts.iter().map(Bytes::len).sum(),
-        }
+        };
+        CHANGE_OVERHEAD_BYTES + bytes
     }
 }
 
@@ -83,18 +89,20 @@ pub(in crate::disk) struct Journal {
     writer: Mutex<Writer>,
     /// Entries before this one are in their files for good.
     replay_from: AtomicU64,
-    queue_bytes_max: usize,
+    options: WriterOptions,
+    /// Off once the disk had no room for it: it is only for speed.
+    prewrites: AtomicBool,
 }
 
 impl Journal {
-    /// A journal that goes on after `last_sequence`, in a new file; everything before is in place.
+    /// A journal that goes on in a new file; everything before is in place.
     pub(in crate::disk) fn start(
         raw: &RawFiles,
-        last_sequence: u64,
-        next_file: u64,
+        start: Start,
         options: WriterOptions,
     ) -> Result<Journal, DiskError> {
-        let writer = Writer::start(raw, last_sequence + 1, next_file, options)?;
+        let last_sequence = start.last_sequence;
+        let writer = Writer::start(raw, start, options)?;
         Ok(Journal {
             waiters: Waiters::default(),
             queue: Mutex::new(Queue { last_sequence, ..Queue::default() }),
@@ -103,7 +111,8 @@ impl Journal {
             durable: AtomicU64::new(last_sequence),
             writer: Mutex::new(writer),
             replay_from: AtomicU64::new(last_sequence + 1),
-            queue_bytes_max: options.queue_bytes_max,
+            options,
+            prewrites: AtomicBool::new(true),
         })
     }
 
@@ -124,7 +133,7 @@ impl Journal {
 
     /// Whether an appender must wait before it queues more.
     pub(in crate::disk) fn is_full(&self) -> bool {
-        self.queue.lock().bytes > self.queue_bytes_max
+        self.queue.lock().bytes >= self.options.queue_bytes_max
     }
 
     /// Queues changes of one file, in order; answers the last one's sequence.
@@ -143,7 +152,7 @@ impl Journal {
     /// Waits until the queue has room again.
     pub(in crate::disk) fn wait_for_room(&self) {
         let mut queue = self.queue.lock();
-        while queue.bytes > self.queue_bytes_max && !queue.stopped {
+        while queue.bytes >= self.options.queue_bytes_max && !queue.stopped {
             self.drained.wait(&mut queue);
         }
     }
@@ -191,9 +200,46 @@ impl Journal {
         if replay_from <= self.replay_from() {
             return Ok(());
         }
-        replay::write_replay_from(raw, replay_from)?;
+        self.note(raw, replay_from, Ended::Unclean)?;
         self.replay_from.store(replay_from, Ordering::Release);
-        self.writer.lock().retire_before(raw, replay_from)
+        let surplus = self.writer.lock().retire_before(replay_from);
+        surplus.into_iter().try_for_each(|path| writer::remove(raw, Some(path)))
+    }
+
+    /// Notes that the data directory is closed: nothing that it holds is in the page cache only.
+    pub(in crate::disk) fn closed(&self, raw: &RawFiles) -> Result<(), DiskError> {
+        self.note(raw, self.replay_from(), Ended::Clean)
+    }
+
+    fn note(&self, raw: &RawFiles, replay_from: u64, ended: Ended) -> Result<(), DiskError> {
+        let (first_file, salt) = {
+            let writer = self.writer.lock();
+            (writer.first_file(replay_from), writer.salt())
+        };
+        Note { replay_from, first_file, salt, ended }.write(raw)
+    }
+
+    /// Whether `prewrite` has something to do.
+    pub(in crate::disk) fn wants_spare(&self) -> bool {
+        self.prewrites.load(Ordering::Relaxed) && self.writer.lock().wants_spare()
+    }
+
+    /// Writes a file in advance if there is none to recycle. Slow: for a background thread.
+    pub(in crate::disk) fn prewrite(&self, raw: &RawFiles) -> Result<(), DiskError> {
+        if !self.wants_spare() {
+            return Ok(());
+        }
+        let written = writer::prewrite(raw, self.options.file_bytes);
+        if let Err(error) = written.map_err(|error| DiskError::from_io("write in advance", PREWRITTEN, error))
+        {
+            if error.is_full() {
+                self.prewrites.store(false, Ordering::Relaxed);
+                writer::remove(raw, Some(PREWRITTEN.to_owned()))?;
+            }
+            return Err(error);
+        }
+        self.writer.lock().add_spare(PREWRITTEN);
+        Ok(())
     }
 }
 

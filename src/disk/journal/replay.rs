@@ -1,45 +1,47 @@
 //! Replay at open: physical redo of every entry from the last checkpoint on, in order, up to the
-//! first that is torn, stale or missing.
+//! first that is torn or stale. Where entries are missing in between, it refuses: that is no torn
+//! tail.
 //!
 //! A `create` makes the file anew; an append to a file that is gone is skipped: whatever removed
 //! the file made a checkpoint first if it had to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::disk::path::{JOURNAL_DIRECTORY, parent};
+use crate::disk::path::{self, JOURNAL_DIRECTORY, parent};
 use crate::disk::raw::{RawFile, RawFiles};
 use crate::disk::{DiskError, JournalReplay, OpenMode};
 
 use super::entry::{self, Entry, ReadChange};
-use super::writer::file_path;
+use super::note::{Ended, Note};
+use super::writer::{PREWRITTEN, Start, file_path, remove, tag};
 
-/// Holds the first sequence to replay, with its CRC-32C.
-const REPLAY_FROM: &str = "journal/replay-from";
-const REPLAY_FROM_NEW: &str = "journal/replay-from.new";
-/// The sequence of a data directory's first entry.
-const FIRST_SEQUENCE: u64 = 1;
 const SUFFIX: &str = ".journal";
+/// How many files a replay has open at a time.
+const OPEN_FILES_MAX: usize = 256;
 
-/// What replay found.
-#[derive(Debug, Default)]
-pub(in crate::disk) struct Replayed {
-    pub(in crate::disk) report: JournalReplay,
-    /// The last sequence that was ever given, as far as the journal knows.
-    pub(in crate::disk) last_sequence: u64,
-    /// A file number that none has had.
-    pub(in crate::disk) next_file: u64,
-}
-
-/// Writes again what may not have reached its files, syncs it, and empties the journal.
-pub(in crate::disk) fn replay(raw: &RawFiles) -> Result<Replayed, DiskError> {
-    let replay_from = read_replay_from(raw)?;
-    let numbers = journal_files(raw)?;
-    let mut redo = Redo { raw, files: BTreeMap::new(), report: JournalReplay::default() };
-    // Entries follow each other without gaps. Before the first of interest there may be any, of
-    // files that wait to be recycled.
-    let mut expected = replay_from;
-    for number in &numbers {
-        for entry in read_file(raw, *number)? {
+/// Writes again what may not have reached its files, syncs it, and empties the journal. Files of
+/// at least `file_bytes` are kept for recycling.
+pub(in crate::disk) fn replay(raw: &RawFiles, file_bytes: u64) -> Result<(JournalReplay, Start), DiskError> {
+    let note = Note::read(raw)?.unwrap_or_else(|| Note::first(raw));
+    if note.ended == Ended::Unclean {
+        // A killed process leaves names and bytes that only the page cache knows of; whoever reads
+        // them now builds on them.
+        raw.sync_everything().map_err(|error| DiskError::from_io("sync", "the data directory", error))?;
+    }
+    let files = journal_files(raw)?;
+    let mut redo = Redo::new(raw);
+    let mut expected = note.replay_from;
+    for number in files.keys().copied().filter(|number| *number >= note.first_file) {
+        for entry in read_file(raw, number, tag(note.salt, number))? {
+            if entry.sequence > expected {
+                // A file is begun only once the one before it is synced: this is rot, or a lost file.
+                let detail = format!(
+                    "it goes on with entry {}, but entry {expected} before it cannot be read",
+                    entry.sequence
+                );
+                return Err(DiskError::Corrupt { path: file_path(number), detail });
+            }
+            // Entries before the note's are in their files for good.
             if entry.sequence == expected {
                 redo.entry(&entry)?;
                 expected += 1;
@@ -47,66 +49,39 @@ pub(in crate::disk) fn replay(raw: &RawFiles) -> Result<Replayed, DiskError> {
         }
     }
     let report = redo.finish()?;
-    let last_sequence = expected - 1;
-    write_replay_from(raw, last_sequence + 1)?;
-    for number in &numbers {
-        let path = file_path(*number);
-        raw.remove_file(&path).map_err(|error| DiskError::from_io("remove", &path, error))?;
+    let file = files.keys().next_back().map_or(note.first_file, |last| (last + 1).max(note.first_file));
+    Note { replay_from: expected, first_file: file, salt: note.salt, ended: Ended::Unclean }.write(raw)?;
+    let mut spares = Vec::new();
+    for (path, len) in files.into_iter().map(|(number, len)| (file_path(number), len)).chain(prewritten(raw)?)
+    {
+        if len >= file_bytes {
+            spares.push(path);
+        } else {
+            remove(raw, Some(path))?;
+        }
     }
-    let next_file = numbers.last().map_or(1, |number| number + 1);
-    Ok(Replayed { report, last_sequence, next_file })
+    Ok((report, Start { last_sequence: expected - 1, file, salt: note.salt, spares }))
 }
 
-/// Notes durably that entries before `replay_from` need not be replayed.
-pub(super) fn write_replay_from(raw: &RawFiles, replay_from: u64) -> Result<(), DiskError> {
-    let number = replay_from.to_be_bytes();
-    let mut bytes = number.to_vec();
-    bytes.extend_from_slice(&crc32c::crc32c(&number).to_be_bytes());
-    write_atomically(raw, REPLAY_FROM_NEW, REPLAY_FROM, &bytes)
-}
-
-/// Writes beside, syncs, renames, syncs the directory.
-pub(in crate::disk) fn write_atomically(
-    raw: &RawFiles,
-    beside: &str,
-    path: &str,
-    bytes: &[u8],
-) -> Result<(), DiskError> {
-    let failed = |operation| move |error| DiskError::from_io(operation, path, error);
-    let (file, _) = raw.open(beside, OpenMode::Create).map_err(failed("create"))?;
-    file.truncate(0).map_err(failed("write"))?;
-    file.write_at(0, bytes).map_err(failed("write"))?;
-    file.sync_data().map_err(failed("fsync"))?;
-    raw.rename(beside, path).map_err(failed("rename"))?;
-    raw.sync_dir(parent(path)).map_err(failed("fsync the directory of"))
-}
-
-fn read_replay_from(raw: &RawFiles) -> Result<u64, DiskError> {
-    let failed = |error| DiskError::from_io("read", REPLAY_FROM, error);
-    if !raw.exists(REPLAY_FROM).map_err(failed)? {
-        return Ok(FIRST_SEQUENCE);
-    }
-    let (file, _) = raw.open(REPLAY_FROM, OpenMode::Read).map_err(failed)?;
-    let mut bytes = [0; 12];
-    let read = file.read_at(0, &mut bytes).map_err(failed)?;
-    let (number, crc) = bytes.split_at(8);
-    if read != bytes.len() || crc32c::crc32c(number).to_be_bytes() != *crc {
-        let detail = "its checksum is wrong; it says from where the journal is replayed".to_owned();
-        return Err(DiskError::Corrupt { path: REPLAY_FROM.to_owned(), detail });
-    }
-    Ok(number.first_chunk().map_or(FIRST_SEQUENCE, |number| u64::from_be_bytes(*number).max(FIRST_SEQUENCE)))
-}
-
-fn journal_files(raw: &RawFiles) -> Result<Vec<u64>, DiskError> {
+/// The journal's files by number, with their lengths.
+fn journal_files(raw: &RawFiles) -> Result<BTreeMap<u64, u64>, DiskError> {
     let entries =
         raw.list(JOURNAL_DIRECTORY).map_err(|error| DiskError::from_io("list", JOURNAL_DIRECTORY, error))?;
     let number = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok();
-    let mut numbers: Vec<u64> = entries.iter().filter_map(|entry| number(&entry.name)).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
+    Ok(entries.iter().filter_map(|entry| Some((number(&entry.name)?, entry.len))).collect())
 }
 
-fn read_file(raw: &RawFiles, number: u64) -> Result<Vec<Entry>, DiskError> {
+/// What an earlier run wrote in advance, finished or not.
+fn prewritten(raw: &RawFiles) -> Result<Option<(String, u64)>, DiskError> {
+    let failed = |error| DiskError::from_io("open", PREWRITTEN, error);
+    if !raw.exists(PREWRITTEN).map_err(failed)? {
+        return Ok(None);
+    }
+    let (file, _) = raw.open(PREWRITTEN, OpenMode::Read).map_err(failed)?;
+    Ok(Some((PREWRITTEN.to_owned(), file.len().map_err(failed)?)))
+}
+
+fn read_file(raw: &RawFiles, number: u64, tag: u64) -> Result<Vec<Entry>, DiskError> {
     let path = file_path(number);
     let failed = |error| DiskError::from_io("read", &path, error);
     let (file, _) = raw.open(&path, OpenMode::Read).map_err(failed)?;
@@ -116,22 +91,32 @@ fn read_file(raw: &RawFiles, number: u64) -> Result<Vec<Entry>, DiskError> {
     bytes.truncate(read);
     let mut rest = bytes.as_slice();
     let mut entries = Vec::new();
-    while let Some((entry, whole)) = entry::decode(rest, number) {
+    while let Some((entry, whole)) = entry::decode(rest, tag) {
+        path::check(&entry.path)?;
         entries.push(entry);
         rest = rest.get(whole..).unwrap_or(&[]);
     }
     Ok(entries)
 }
 
-/// The files that replay has touched; `None` for those that are gone.
+/// The files that replay has touched.
 struct Redo<'a> {
     raw: &'a RawFiles,
-    files: BTreeMap<String, Option<RawFile>>,
+    /// `None` for those that are gone.
+    open: BTreeMap<String, Option<RawFile>>,
+    touched: BTreeSet<String>,
     report: JournalReplay,
 }
 
-impl Redo<'_> {
+impl<'a> Redo<'a> {
+    fn new(raw: &'a RawFiles) -> Redo<'a> {
+        Redo { raw, open: BTreeMap::new(), touched: BTreeSet::new(), report: JournalReplay::default() }
+    }
+
     fn entry(&mut self, entry: &Entry) -> Result<(), DiskError> {
+        if self.open.len() >= OPEN_FILES_MAX {
+            self.sync_files()?;
+        }
         let path = &entry.path;
         let failed = |error| DiskError::from_io("replay", path, error);
         self.report.entries += 1;
@@ -140,7 +125,7 @@ impl Redo<'_> {
                 self.make_directories(parent(path))?;
                 let (file, _) = self.raw.open(path, OpenMode::Create).map_err(failed)?;
                 file.truncate(0).map_err(failed)?;
-                self.files.insert(path.clone(), Some(file));
+                self.open.insert(path.clone(), Some(file));
             }
             ReadChange::Append { position, bytes } => {
                 if let Some(file) = self.file(path)? {
@@ -158,15 +143,15 @@ impl Redo<'_> {
     }
 
     fn file(&mut self, path: &str) -> Result<Option<&RawFile>, DiskError> {
-        if !self.files.contains_key(path) {
+        if !self.open.contains_key(path) {
             let failed = |error| DiskError::from_io("replay", path, error);
             let file = match self.raw.exists(path).map_err(failed)? {
                 true => Some(self.raw.open(path, OpenMode::ReadWrite).map_err(failed)?.0),
                 false => None,
             };
-            self.files.insert(path.to_owned(), file);
+            self.open.insert(path.to_owned(), file);
         }
-        Ok(self.files.get(path).and_then(Option::as_ref))
+        Ok(self.open.get(path).and_then(Option::as_ref))
     }
 
     fn make_directories(&self, directory: &str) -> Result<(), DiskError> {
@@ -180,22 +165,30 @@ impl Redo<'_> {
             .map_err(|error| DiskError::from_io("replay", directory, error))
     }
 
-    fn finish(mut self) -> Result<JournalReplay, DiskError> {
-        let mut directories = std::collections::BTreeSet::new();
-        for (path, file) in &self.files {
+    fn sync_files(&mut self) -> Result<(), DiskError> {
+        for (path, file) in std::mem::take(&mut self.open) {
             let Some(file) = file else { continue };
-            file.sync_data().map_err(|error| DiskError::from_io("fsync", path, error))?;
-            self.report.files += 1;
+            file.sync_data().map_err(|error| DiskError::from_io("fsync", &path, error))?;
+            self.touched.insert(path);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<JournalReplay, DiskError> {
+        self.sync_files()?;
+        let mut directories = BTreeSet::new();
+        for path in &self.touched {
             let mut directory = parent(path);
-            while directories.insert(directory.to_owned()) && !directory.is_empty() {
+            while directories.insert(directory) && !directory.is_empty() {
                 directory = parent(directory);
             }
         }
-        for directory in &directories {
+        for directory in directories {
             self.raw
                 .sync_dir(directory)
                 .map_err(|error| DiskError::from_io("fsync the directory", directory, error))?;
         }
+        self.report.files = self.touched.len() as u64;
         Ok(self.report)
     }
 }
