@@ -69,7 +69,6 @@ demo-dev: ## The demo with the dev build and less data
 
 .PHONY: bench
 bench: guests ## The benchmark; writes benches/RESULTS.md
-	cargo build --release --bin tidemill
 	cargo bench --bench tidemill_bench
 
 .PHONY: binary
