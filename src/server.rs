@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -34,6 +35,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Runs the server until SIGTERM or SIGINT, and stops it in order.
 pub fn run(config: ServerConfig) -> anyhow::Result<()> {
+    raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         // Before anything is open: a signal that comes while the server starts, or right when it
@@ -47,6 +49,16 @@ pub fn run(config: ServerConfig) -> anyhow::Result<()> {
     });
     runtime.shutdown_timeout(DRAIN_MAX);
     outcome
+}
+
+/// Each connection and each segment that is read is an open file, and the usual soft limit of 1024
+/// stands only for programs that cannot deal with more.
+fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// A server that is up.

@@ -104,7 +104,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "max.connections",
-        "10000",
+        "65536",
         Kind::int(1),
         "How many client connections may be open at once. Kafka sets no bound.",
     ),

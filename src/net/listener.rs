@@ -4,13 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::broker::Broker;
 use crate::handlers::Connection;
 use crate::net::connection::{ConnectionLimits, serve_connection};
+
+/// Connections that may wait to be accepted. All clients come back at once after a restart, and one
+/// that finds the queue full waits a second before it tries again; the system has its own bound.
+const BACKLOG: u32 = 4096;
 
 /// Why a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +43,32 @@ impl BoundListener {
                 _ => error.to_string(),
             },
         };
-        let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
+        let listener = listen(host, port).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(BoundListener { listener, address })
     }
+}
+
+/// Listens on the first of the host's addresses that can be bound.
+async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
+    for address in lookup_host((host, port)).await? {
+        match listen_on(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Accepts connections until the broker stops, then waits for the open ones to end.

@@ -456,7 +456,11 @@ impl Partition {
             Err(error) => {
                 let error = append_failed(error);
                 match &error {
-                    PartitionError::Offline(_) => state.stop(error.clone()),
+                    PartitionError::Offline(_) => {
+                        let partition = &self.topic_partition;
+                        tracing::error!(%partition, %error, "offline until the broker starts again");
+                        state.stop(error.clone());
+                    }
                     PartitionError::Rejected { .. } | PartitionError::Deleted => {}
                 }
                 return Err(error);

@@ -14,6 +14,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::messages::{BrokerId, FetchRequest, ProduceRequest};
 use kafka_protocol::protocol::{Decodable, Encodable};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidemill::testing::{WireClient, encode_request};
 use tidemill::wire::record_batch::{BatchKind, BatchOptions, Compression};
 
@@ -425,13 +426,19 @@ fn session_timeouts_out_of_bounds_are_invalid() {
 }
 
 #[test]
-fn hundreds_of_idle_connections_disturb_nobody() {
-    let server = TestServer::start();
-    let idle: Vec<WireClient> = (0..500).map(|_| server.wire()).collect();
+fn ten_thousand_idle_connections_disturb_nobody() {
+    const IDLE: usize = 10_000;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let server = TestServer::child(&[]);
+    let before = server.peak_memory_bytes();
+    let mut idle: Vec<WireClient> = (0..IDLE).map(|_| server.wire()).collect();
     assert_still_serves(&server);
-    for mut client in idle {
+    for client in idle.iter_mut().step_by(100) {
         assert_eq!(client.call(0, &ApiVersionsRequest::default()).unwrap().error_code, 0);
     }
+    let each = (server.peak_memory_bytes() - before) / IDLE;
+    assert!(each < 32 << 10, "an idle connection takes {each} bytes");
 }
 
 #[test]

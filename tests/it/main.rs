@@ -10,8 +10,11 @@ mod fixture;
 
 mod bad_input;
 mod every_version;
+mod full_disk;
 #[cfg(feature = "client")]
 mod groups;
+#[cfg(all(feature = "client", feature = "wasm"))]
+mod processors;
 #[cfg(feature = "client")]
 mod produce_fetch;
 mod regression;

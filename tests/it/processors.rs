@@ -1,0 +1,156 @@
+//! Modules and processors that a real server is given, good ones and bad ones: whatever a guest does,
+//! its records are accounted for, and nobody else notices.
+
+use serde_json::{Value, json};
+
+use crate::fixture::TestServer;
+use crate::fixture::admin::{call, counted, deploy, guest, push, try_deploy, until};
+use crate::fixture::librdkafka::{admin, committed_values, producer, send_all, wait};
+use crate::fixture::wire::{assert_still_serves, create_topic};
+
+const RECORDS: [&str; 3] = ["one", "two", "three"];
+
+fn server() -> TestServer {
+    TestServer::with(&[("tidemill.admin.listen", "127.0.0.1:0")])
+}
+
+fn with_topics(names: &[&str]) -> TestServer {
+    let server = server();
+    let mut client = server.wire();
+    for name in names {
+        create_topic(&mut client, name, 1, &[]);
+    }
+    server
+}
+
+fn from_to(module: &str, input: &str, output: &str) -> Value {
+    json!({"module": module, "inputs": [input], "outputs": [output]})
+}
+
+/// A deployment that behaves like this, and gives a record up at once.
+fn behaving(module: &str, behaviour: &str) -> Value {
+    json!({
+        "module": module, "inputs": ["in"], "outputs": ["out"],
+        "config": {"behaviour": behaviour},
+        "limits": {"memory_bytes": 16 << 20, "batch_time_ms": 100, "output_bytes": 1 << 20},
+        "on_error": {"retries": 0, "backoff_ms": 1},
+    })
+}
+
+/// Refused with this code and a sentence in which these words stand.
+fn assert_refused((status, answer): &(u16, Value), code: &str, words: &[&str]) {
+    assert!((400..500).contains(status), "{status} {answer}");
+    let text = answer.to_string();
+    assert!(text.contains(code), "{code} is not in {text}");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}
+
+#[test]
+fn what_is_no_plugin_is_refused_with_a_sentence() {
+    let server = server();
+    let upload = |bytes: &[u8]| call(&server, "POST", "/v1/modules?name=bad", bytes);
+    assert_refused(
+        &upload(b"#!/bin/sh\necho this is a text file\n"),
+        "NOT_WEBASSEMBLY",
+        &["looks like text"],
+    );
+    assert_refused(&upload(b"\0asm\x01\0\0\0"), "NOT_A_COMPONENT", &["core WebAssembly module"]);
+    let mut cut = guest("redact");
+    cut.truncate(cut.len() / 2);
+    assert_refused(&upload(&cut), "COMPILE_FAILED", &[]);
+    // A component, and none of ours: it exports nothing.
+    assert_refused(&upload(b"\0asm\x0d\0\x01\0"), "WRONG_WORLD", &["tidemill:plugin"]);
+    assert_refused(&upload(b""), "INVALID", &["empty"]);
+    let (status, answer) = call(&server, "GET", "/v1/modules", &[]);
+    assert_eq!((status, &answer["modules"]), (200, &json!([])));
+    assert_still_serves(&server);
+}
+
+#[test]
+fn a_processor_that_would_feed_itself_is_refused() {
+    let server = with_topics(&["a", "b"]);
+    push(&server, "test", &guest("test-guest-flat"));
+    assert_refused(&try_deploy(&server, "own", &from_to("test", "a", "a")), "LOOP", &["a"]);
+    deploy(&server, "there", &from_to("test", "a", "b"));
+    assert_refused(&try_deploy(&server, "back", &from_to("test", "b", "a")), "LOOP", &["there", "back"]);
+    assert_refused(
+        &try_deploy(&server, "in", &from_to("test", "__consumer_offsets", "b")),
+        "",
+        &["internal"],
+    );
+    assert_refused(
+        &try_deploy(&server, "no", &from_to("nothing", "a", "b")),
+        "MODULE_NOT_FOUND",
+        &["nothing"],
+    );
+    until(&server, "there", |processor| processor["state"] == "running");
+}
+
+/// Every misbehaviour that a guest is capable of, at once, beside a good processor and a client.
+#[test]
+fn guests_that_misbehave_disturb_nobody_and_lose_nothing() {
+    let server = with_topics(&["in", "out", "good-out"]);
+    push(&server, "flat", &guest("test-guest-flat"));
+    push(&server, "typed", &guest("test-guest-typed"));
+    let bad = [
+        ("flat", "loop"),
+        ("typed", "loop"),
+        ("flat", "eat-memory"),
+        ("flat", "recurse"),
+        ("flat", "panic"),
+        ("typed", "panic"),
+        ("flat", "exit"),
+        ("flat", "unreachable"),
+        ("flat", "huge"),
+        ("typed", "huge"),
+        ("flat", "garbage"),
+        ("flat", "cut"),
+        ("flat", "lie-count"),
+        ("flat", "lie-length"),
+        ("flat", "lie-source"),
+        ("flat", "unknown-topic"),
+    ];
+    for (module, behaviour) in bad {
+        deploy(&server, &format!("{module}-{behaviour}"), &behaving(module, behaviour));
+    }
+    // The test guest writes to `out`; the good one is an example.
+    push(&server, "redact", &guest("redact"));
+    deploy(
+        &server,
+        "good",
+        &json!({"module": "redact", "inputs": ["in"], "outputs": ["good-out"],
+        "config": {"output": "good-out"}}),
+    );
+    let sender = producer(&server, &[]);
+    send_all(&sender, "in", &RECORDS);
+    for (module, behaviour) in bad {
+        let name = format!("{module}-{behaviour}");
+        let ended = until(&server, &name, |processor| counted(processor, "dead_letters") == 3);
+        assert_eq!(ended["state"], "running", "{name}: {ended:#}");
+        assert_eq!(committed_values(&server, &format!("{name}.dlq")), RECORDS, "{name}");
+    }
+    until(&server, "good", |processor| counted(processor, "records_in") == 3);
+    assert_eq!(committed_values(&server, "out"), [""; 0]);
+    assert_still_serves(&server);
+}
+
+#[test]
+fn a_topic_that_is_deleted_under_its_processor_is_waited_for_and_taken_from_its_start() {
+    let server = with_topics(&["in", "out", "other"]);
+    push(&server, "test", &guest("test-guest-flat"));
+    deploy(&server, "shout", &from_to("test", "in", "out"));
+    let sender = producer(&server, &[]);
+    send_all(&sender, "in", &RECORDS);
+    until(&server, "shout", |processor| counted(processor, "records_in") == 3);
+    wait(admin(&server).delete_topics(&["in"], &Default::default())).unwrap();
+    until(&server, "shout", |processor| processor["state"] == "waiting-for-topic");
+    send_all(&sender, "other", &["meanwhile"]);
+    assert_eq!(committed_values(&server, "other"), ["meanwhile"]);
+    create_topic(&mut server.wire(), "in", 1, &[]);
+    let sender = producer(&server, &[]);
+    send_all(&sender, "in", &["again"]);
+    until(&server, "shout", |processor| processor["lag"] == 0 && processor["state"] == "running");
+    assert_eq!(committed_values(&server, "out"), ["ONE", "TWO", "THREE", "AGAIN"]);
+}
