@@ -122,36 +122,40 @@ pub fn synchronous_producers(bench: &mut Bench) -> anyhow::Result<()> {
 /// How long clients that take turns with the broker run.
 pub const RUN: Duration = Duration::from_millis(1000);
 
+/// Each client on a thread of its own asks again and again for [`RUN`]; every answer's wait in milliseconds.
+pub fn waits_of<C: Send>(
+    clients: Vec<C>,
+    ask: impl Fn(&mut C) -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<Vec<f64>> {
+    std::thread::scope(|scope| {
+        let begin = Instant::now();
+        let run = |mut client: C| {
+            let ask = &ask;
+            scope.spawn(move || {
+                let mut waits = Vec::new();
+                while begin.elapsed() < RUN {
+                    let asked = Instant::now();
+                    ask(&mut client)?;
+                    waits.push(asked.elapsed().as_secs_f64() * 1000.0);
+                }
+                Ok(waits)
+            })
+        };
+        let threads: Vec<_> = clients.into_iter().map(run).collect();
+        let waits: anyhow::Result<Vec<Vec<f64>>> = threads.into_iter().map(joined).collect();
+        Ok(waits?.concat())
+    })
+}
+
 /// Each request's wait in milliseconds.
 fn produce_synchronously(address: &str, clients: usize) -> anyhow::Result<Vec<f64>> {
     let batch = raw::batch(1, RECORD_BYTES, None);
-    let connections: Vec<Raw> = (0..clients).map(|_| Raw::connect(address)).collect::<anyhow::Result<_>>()?;
-    std::thread::scope(|scope| {
-        let begin = Instant::now();
-        let threads: Vec<_> = connections
-            .into_iter()
-            .enumerate()
-            .map(|(number, mut connection)| {
-                let batch = batch.bytes();
-                scope.spawn(move || {
-                    let partition = i32::try_from(number)? % PARTITIONS;
-                    let mut frame = raw::produce_frame("sync", partition, None, batch);
-                    let mut waits = Vec::new();
-                    while begin.elapsed() < RUN {
-                        let sent = Instant::now();
-                        connection.produce(&mut frame)?;
-                        waits.push(sent.elapsed().as_secs_f64() * 1000.0);
-                    }
-                    Ok(waits)
-                })
-            })
-            .collect();
-        let mut all = Vec::new();
-        for thread in threads {
-            all.extend(joined(thread)?);
-        }
-        Ok(all)
-    })
+    let connect = |number: usize| {
+        let frame = raw::produce_frame("sync", i32::try_from(number)? % PARTITIONS, None, batch.bytes());
+        Ok((Raw::connect(address)?, frame))
+    };
+    let connections: anyhow::Result<Vec<_>> = (0..clients).map(connect).collect();
+    waits_of(connections?, |(connection, frame)| connection.produce(frame))
 }
 
 /// S3: reading a topic that lies in the page cache, by librdkafka and by a client that discards.

@@ -1,8 +1,6 @@
 //! S7: transactional producers over our own client: one Produce and one EndTxn for each transaction,
 //! as transactions version 2 (KIP-890) allow. librdkafka itself waits some 10 ms in each.
 
-use std::time::Instant;
-
 use anyhow::Context;
 use kafka_protocol::messages::{
     EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest, ProducerId as WireProducerId,
@@ -13,7 +11,7 @@ use tidemill::wire::record_batch::BatchProducer;
 
 use crate::Bench;
 use crate::broker::Flush;
-use crate::load::{RUN, fresh, joined};
+use crate::load::{RUN, fresh, waits_of};
 use crate::raw::{self, Raw, text, until_ready};
 use crate::report::{Figure, Target, quantile};
 
@@ -70,28 +68,7 @@ pub fn transactions(bench: &mut Bench) -> anyhow::Result<()> {
 
 /// Each transaction's time in milliseconds.
 fn run(producers: Vec<TransactionalProducer>, records: usize) -> anyhow::Result<Vec<f64>> {
-    std::thread::scope(|scope| {
-        let begin = Instant::now();
-        let threads: Vec<_> = producers
-            .into_iter()
-            .map(|mut producer| {
-                scope.spawn(move || {
-                    let mut waits = Vec::new();
-                    while begin.elapsed() < RUN {
-                        let opened = Instant::now();
-                        producer.transaction(records)?;
-                        waits.push(opened.elapsed().as_secs_f64() * 1000.0);
-                    }
-                    Ok(waits)
-                })
-            })
-            .collect();
-        let mut all = Vec::new();
-        for thread in threads {
-            all.extend(joined(thread)?);
-        }
-        Ok(all)
-    })
+    waits_of(producers, |producer| producer.transaction(records))
 }
 
 impl TransactionalProducer {

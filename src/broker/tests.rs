@@ -334,6 +334,31 @@ async fn a_deleted_and_recreated_topic_starts_empty_and_the_old_files_are_gone()
     assert_eq!(again.offsets().log_end_offset, Offset::ZERO);
 }
 
+/// What the checkpoint files say of a partition of this name is the old topic's.
+#[tokio::test]
+async fn a_recreated_topic_opens_after_a_power_cut_whatever_was_recorded_of_the_old_one() {
+    for checkpoint_between in [true, false] {
+        let sim = SimDisk::new();
+        let cluster = open(&sim);
+        cluster.topics().await;
+        cluster.run_to(Step::CompleteLogged).await;
+        cluster.broker.maintain_once().expect("checkpoints");
+        cluster.broker.delete_records(&partition("a"), None).expect("deletes");
+        cluster.broker.delete_topic(&TopicName::new("a")).await.expect("deletes");
+        if checkpoint_between {
+            cluster.broker.maintain_once().expect("checkpoints");
+        }
+        let topic = NewTopic { name: TopicName::new("a"), partitions: Some(1), configs: BTreeMap::new() };
+        cluster.broker.create_topic(&topic).await.expect("creates again");
+        let producer = cluster.init().await;
+        cluster.append_durably(producer, "a").await;
+        cluster.end(producer, EndTransaction::Commit).await.expect("commits");
+        cluster.wait_until_complete().await;
+        let after = open(&sim.crash(1));
+        assert_eq!(after.visible("a").await, 1);
+    }
+}
+
 /// The guard against late requests was taken once, and the last transaction's marker made it void.
 #[tokio::test]
 async fn a_transaction_that_begins_while_the_last_one_s_markers_are_written_is_not_refused() {

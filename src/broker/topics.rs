@@ -52,9 +52,7 @@ impl Broker {
         self.change_metadata(|_| decide::delete_topic(&topic)).await?;
         let partitions = Arc::clone(&self.partitions);
         let doomed = Arc::clone(&topic);
-        let deleted = tokio::task::spawn_blocking(move || {
-            partitions_of(&doomed).try_for_each(|partition| partitions.delete(&partition))
-        });
+        let deleted = tokio::task::spawn_blocking(move || partitions.delete(partitions_of(&doomed)));
         deleted.await.map_err(|_| BrokerError::UnknownPartition)??;
         self.coordinators.topic_deleted(name).await;
         tracing::info!(topic = %name, "topic deleted");

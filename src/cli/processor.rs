@@ -259,7 +259,7 @@ fn described(answer: Value) -> Report {
         ];
         blocks.push(Block::Table { headers, rows });
     }
-    Report { blocks, ..Report::new(Block::Line(String::new()), answer) }
+    Report { blocks, json: answer, failures: Vec::new() }
 }
 
 fn list(api: &AdminApi) -> Result<Report, CliError> {

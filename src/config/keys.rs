@@ -353,7 +353,7 @@ pub const KEYS: &[Key] = &[
     key(
         "tidemill.processor.commit.interval.ms",
         "100",
-        Kind::int_within(0, 60_000),
+        Kind::int_within(1, 60_000),
         "The longest time a processor's transaction stays open, unless its deployment says otherwise.",
     ),
     key(

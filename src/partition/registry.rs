@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 
 use crate::clock::Timestamp;
 use crate::disk::{Disk, DiskError, EntryKind};
@@ -73,6 +74,9 @@ pub struct StartReport {
 pub struct PartitionRegistry {
     disk: Disk,
     partitions: DashMap<TopicPartition, Arc<Partition>>,
+    /// Held while the checkpoint files are replaced. They name partitions by topic, not by topic id:
+    /// an entry that outlives its partition would be taken for one of a later topic of that name.
+    checkpoint_files: Mutex<()>,
 }
 
 struct Checkpoints {
@@ -89,7 +93,11 @@ impl PartitionRegistry {
         config_of: impl Fn(&TopicImage) -> LogConfig,
         now: Timestamp,
     ) -> Result<(PartitionRegistry, StartReport), RegistryError> {
-        let registry = PartitionRegistry { disk: disk.clone(), partitions: DashMap::new() };
+        let registry = PartitionRegistry {
+            disk: disk.clone(),
+            partitions: DashMap::new(),
+            checkpoint_files: Mutex::new(()),
+        };
         let checkpoints = registry.read_checkpoints()?;
         let was_clean = checkpoints.shutdown == LastShutdown::Clean;
         let mut report = StartReport { was_clean, ..StartReport::default() };
@@ -111,6 +119,8 @@ impl PartitionRegistry {
                 }
             }
         }
+        // A crash in the middle of a deletion leaves the entries too.
+        registry.forget_deleted()?;
         Ok((registry, report))
     }
 
@@ -134,14 +144,22 @@ impl PartitionRegistry {
         self.open_one(open, &fresh, now).map(|_| ())
     }
 
-    /// Stops a partition and removes its files; its waiting fetches wake and find it gone.
-    pub fn delete(&self, topic_partition: &TopicPartition) -> Result<(), RegistryError> {
-        let Some((_, partition)) = self.partitions.remove(topic_partition) else { return Ok(()) };
-        partition.stop();
-        let directory = topic_partition.to_string();
-        let doomed = format!("{directory}.{}{DELETED_SUFFIX}", partition.topic_id());
-        self.disk.rename(&directory, &doomed)?;
-        self.disk.remove_dir_all(&doomed)?;
+    /// Stops partitions and removes their files and what is written down of them; waiting fetches
+    /// wake and find them gone.
+    pub fn delete(
+        &self,
+        topic_partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<(), RegistryError> {
+        let removed = topic_partitions.into_iter().filter_map(|doomed| self.partitions.remove(&doomed));
+        let removed: Vec<(TopicPartition, Arc<Partition>)> = removed.collect();
+        removed.iter().for_each(|(_, partition)| partition.stop());
+        self.forget_deleted()?;
+        for (topic_partition, partition) in removed {
+            let directory = topic_partition.to_string();
+            let doomed = format!("{directory}.{}{DELETED_SUFFIX}", partition.topic_id());
+            self.disk.rename(&directory, &doomed)?;
+            self.disk.remove_dir_all(&doomed)?;
+        }
         Ok(())
     }
 
@@ -150,23 +168,29 @@ impl PartitionRegistry {
     /// Indexes, snapshots and offsets come first: whatever is appended meanwhile is scanned again,
     /// never skipped.
     pub fn checkpoint(&self) -> Result<(), RegistryError> {
+        let begin = |partition: Arc<Partition>| {
+            let begun = partition.begin_checkpoint();
+            (partition, begun)
+        };
+        let begun: Vec<_> = self.all().into_iter().map(begin).collect();
+        self.disk.checkpoint()?;
+        let _one_writer = self.checkpoint_files.lock();
         let mut recovery_points = BTreeMap::new();
         let mut log_starts = BTreeMap::new();
-        let mut begun = Vec::new();
-        for partition in self.all() {
-            let (recovery_point, log_start) = partition.begin_checkpoint();
-            recovery_points.insert(partition.topic_partition().clone(), recovery_point);
-            log_starts.insert(partition.topic_partition().clone(), log_start);
-            begun.push((partition, recovery_point));
+        for (partition, (recovery_point, log_start)) in &begun {
+            if self.holds(partition) {
+                recovery_points.insert(partition.topic_partition().clone(), *recovery_point);
+                log_starts.insert(partition.topic_partition().clone(), *log_start);
+            }
         }
-        self.disk.checkpoint()?;
         self.write_checkpoints(&recovery_points, &log_starts)?;
-        begun.into_iter().for_each(|(partition, recovery_point)| partition.checkpointed(recovery_point));
+        begun.into_iter().for_each(|(partition, (recovery_point, _))| partition.checkpointed(recovery_point));
         Ok(())
     }
 
     /// Writes down where logs start, before the segments below are deleted for good.
     pub fn checkpoint_log_starts(&self) -> Result<(), RegistryError> {
+        let _one_writer = self.checkpoint_files.lock();
         let starts = self
             .all()
             .into_iter()
@@ -192,6 +216,7 @@ impl PartitionRegistry {
             }
         }
         self.disk.checkpoint()?;
+        let _one_writer = self.checkpoint_files.lock();
         self.write_checkpoints(&recovery_points, &log_starts)?;
         if is_clean {
             self.disk.write_atomically(CLEAN_SHUTDOWN, b"{\"version\":0}")?;
@@ -262,6 +287,25 @@ impl PartitionRegistry {
         write_offsets(&self.disk, RECOVERY_POINT_CHECKPOINT, recovery_points)
             .map_err(RegistryError::Checkpoint)?;
         write_offsets(&self.disk, LOG_START_CHECKPOINT, log_starts).map_err(RegistryError::Checkpoint)
+    }
+
+    /// Whether the registry holds this very partition, not a later one of its name.
+    fn holds(&self, partition: &Arc<Partition>) -> bool {
+        self.get(partition.topic_partition()).is_some_and(|held| Arc::ptr_eq(&held, partition))
+    }
+
+    /// Takes out of the checkpoint files what is said there of partitions that are no more.
+    fn forget_deleted(&self) -> Result<(), RegistryError> {
+        let _one_writer = self.checkpoint_files.lock();
+        for path in [RECOVERY_POINT_CHECKPOINT, LOG_START_CHECKPOINT] {
+            let mut offsets = read_offsets(&self.disk, path).map_err(RegistryError::Checkpoint)?;
+            let before = offsets.len();
+            offsets.retain(|topic_partition, _| self.partitions.contains_key(topic_partition));
+            if offsets.len() < before {
+                write_offsets(&self.disk, path, &offsets).map_err(RegistryError::Checkpoint)?;
+            }
+        }
+        Ok(())
     }
 
     /// Directories that look like partitions but belong to no known topic: what a crash in the

@@ -393,9 +393,13 @@ impl Partition {
 
     /// Writes what a start after a crash needs; gives the offset up to which the log will be durable
     /// in its own files once the disk is checkpointed, and the log's start.
-    /// A log that has failed stays at its last recovery point.
+    /// A log that has failed stays at its last recovery point; one whose topic was deleted writes
+    /// nothing, as its directory may be another topic's by now.
     pub fn begin_checkpoint(&self) -> (Offset, Offset) {
         let mut state = self.state.lock();
+        if state.stopped.is_some() {
+            return (state.log.recovery_point(), state.log.log_start_offset());
+        }
         let recovery_point = state.log.begin_checkpoint().unwrap_or_else(|error| {
             tracing::warn!(partition = %self.topic_partition, %error, "not checkpointed");
             state.log.recovery_point()
@@ -405,7 +409,11 @@ impl Partition {
 
     /// The disk was checkpointed after `begin_checkpoint` gave this offset.
     pub fn checkpointed(&self, recovery_point: Offset) {
-        if let Err(error) = self.state.lock().log.checkpointed(recovery_point) {
+        let mut state = self.state.lock();
+        if state.stopped.is_some() {
+            return;
+        }
+        if let Err(error) = state.log.checkpointed(recovery_point) {
             tracing::warn!(partition = %self.topic_partition, %error, "not checkpointed");
         }
     }

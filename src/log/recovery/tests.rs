@@ -473,7 +473,13 @@ impl Machine {
                 disk.wait_durable_blocking(self.fixture.log.last_append).unwrap();
                 self.durable_end = self.fixture.log.log_end_offset();
             }
-            Step::Checkpoint => self.fixture.disk.disk.checkpoint().unwrap(),
+            Step::Checkpoint => {
+                let recovery_point = self.fixture.log.begin_checkpoint().unwrap();
+                self.fixture.disk.disk.checkpoint().unwrap();
+                self.recorded.recovery_point = recovery_point;
+                self.durable_end = recovery_point;
+                self.fixture.log.checkpointed(recovery_point).unwrap();
+            }
             Step::Flush => {
                 self.recorded.recovery_point = self.fixture.log.flush().unwrap();
                 self.durable_end = self.recorded.recovery_point;
