@@ -12,6 +12,7 @@ PROFILE ?= release
 TARGET := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 FEATURES := $(if $(filter dev,$(PROFILE)),--features testing)
 VENV := target/venv
+INTEROP := target/interop
 PYTHON := $(VENV)/bin/python
 DATA := target/demo/earthquakes.json
 VEGA_DATASETS := vega-datasets@3.2.1
@@ -56,7 +57,7 @@ guest-tests: ## The SDK's and the examples' own tests
 	cd examples && CARGO_TARGET_DIR=../target/guest-tests cargo test --quiet
 
 .PHONY: interop
-interop: binary clients ## kcat and Python clients against a broker
+interop: binary clients foreign-clients guests ## kcat, librdkafka, Java's and Go's clients against a broker
 	$(PYTHON) tests/interop/run.py target/debug/tidemill
 
 .PHONY: kill-loop
@@ -84,6 +85,21 @@ $(VENV)/ready:
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check $(CONFLUENT_KAFKA)
 	touch $@
+
+# Apache Kafka's own client and franz-go, as programs for the interop tests; pom.xml and go.sum pin all of it.
+# go.mod says which Go it takes; what Debian 12 packages is too old for it, and then the build says so.
+.PHONY: foreign-clients
+foreign-clients: $(INTEROP)/java/ready $(INTEROP)/go/client
+
+$(INTEROP)/java/ready: tests/interop/java/pom.xml $(wildcard tests/interop/java/src/main/java/tidemill/interop/*.java)
+	@command -v javac >/dev/null && command -v mvn >/dev/null || { apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends default-jdk-headless maven; }
+	mvn --quiet --batch-mode --file tests/interop/java/pom.xml compile
+	touch $@
+
+$(INTEROP)/go/client: $(wildcard tests/interop/go/*)
+	@command -v go >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends golang; }
+	cd tests/interop/go && go build -trimpath -o ../../../$@ .
 
 # The United States Geological Survey's earthquakes (public domain), as an npm package ships them.
 $(DATA):
