@@ -1,6 +1,7 @@
 """What the Python scenarios share: clients with short timeouts, topics, and a check that says what differs."""
 
 import os
+import subprocess
 import sys
 import time
 import uuid
@@ -35,6 +36,17 @@ def new_topic(prefix, partitions=1, **config):
     made = ADMIN.create_topics([NewTopic(name, partitions, 1, config=settings)])
     made[name].result(SECONDS_MAX)
     return name
+
+
+def tidemill(*arguments):
+    """Runs one of the binary's own verbs; gives what it printed."""
+    environment = dict(os.environ, TIDEMILL_BOOTSTRAP_SERVERS=BOOTSTRAP, TIDEMILL_ADMIN=os.environ["ADMIN_URL"])
+    done = subprocess.run([os.environ["TIDEMILL"], *arguments], env=environment, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120)
+    if done.returncode != 0:
+        print(f"WRONG: tidemill {' '.join(arguments)}: status {done.returncode}\n{done.stderr}", flush=True)
+        sys.exit(1)
+    return done.stdout
 
 
 def producer(**config):

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs every scenario of this directory against one broker, and prints a table of PASS and FAIL.
 
-A scenario is a program (kcat_*.sh, or *.py with confluent-kafka) that finds the broker in BOOTSTRAP, makes
-topics of its own, checks what it sees and ends 0 only if all of it was right.
+A scenario is a program (kcat_*.sh, or *.py with confluent-kafka) that finds the broker in BOOTSTRAP and, if it wants
+them, its admin API in ADMIN_URL, its binary in TIDEMILL and what was built for the tests (guests/, interop/) in
+TARGET. It makes topics of its own, checks what it sees and ends 0 only if all of it was right.
 
 usage: run.py BINARY [SCENARIO...]      (make interop does the set-up)
 """
@@ -17,7 +18,7 @@ from broker import Broker
 
 HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 180
-NOT_SCENARIOS = {"run.py", "common.py", "broker.py"}
+NOT_SCENARIOS = {"run.py", "common.py", "broker.py", "programs.py", "proxy.py", "raw_log.py"}
 
 
 def scenarios(wanted):
@@ -30,7 +31,10 @@ def scenarios(wanted):
 
 def run(path, broker):
     """Whether it passed, and all that it said."""
-    environment = dict(os.environ, BOOTSTRAP=broker.bootstrap)
+    environment = dict(
+        os.environ, BOOTSTRAP=broker.bootstrap, ADMIN_URL=broker.admin, TIDEMILL=os.path.abspath(broker.binary),
+        TARGET=str(HERE.parents[1] / "target"),
+    )
     command = ["bash", str(path)] if path.suffix == ".sh" else [sys.executable, str(path)]
     try:
         done = subprocess.run(

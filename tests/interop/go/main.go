@@ -36,6 +36,8 @@ const (
 	quiet     = 5 * fetchWait
 )
 
+const retryAfter = 50 * time.Millisecond
+
 // A batch with one of the records of `--records alone` must not hold a second one.
 const aloneBytesMax = 512
 
@@ -109,6 +111,9 @@ func produce(ctx context.Context) error {
 		kgo.DefaultProduceTopic(*topic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(codec),
+		// After a lost connection it asks for metadata before it sends again, and by default not for 2.5 s.
+		kgo.MetadataMinAge(retryAfter),
+		kgo.RetryBackoffFn(func(int) time.Duration { return retryAfter }),
 	}
 	if *records == "alone" {
 		options = append(options, kgo.ProducerBatchMaxBytes(aloneBytesMax))
