@@ -232,6 +232,9 @@ fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
         listener::advertise(&mut listeners, texts.as_list())
             .map_err(|reason| values.bad("advertised.listeners", reason))?;
     }
+    let principals = "tidemill.listener.principals";
+    listener::name_principals(&mut listeners, values.required(principals).as_list())
+        .map_err(|reason| values.bad(principals, reason))?;
     Ok(listeners)
 }
 

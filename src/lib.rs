@@ -14,6 +14,7 @@ pub mod disk;
 pub mod error_code;
 pub mod handlers;
 pub mod ids;
+pub mod interceptor;
 pub mod log;
 pub mod metadata;
 pub mod metrics;

@@ -19,6 +19,7 @@ use crate::net::{BoundListener, ConnectionLimits, accept_connections};
 use crate::partition::StartReport;
 use crate::plugin::PluginHost;
 use crate::processor::BrokerBackend;
+use crate::processor::attachments::{Attachments, AttachmentsOptions};
 use crate::processor::backend::Backend;
 use crate::processor::context::Tuning;
 use crate::processor::definition::{CommitPolicy, TaskLimits};
@@ -88,7 +89,7 @@ pub async fn start(config: ServerConfig) -> anyhow::Result<Running> {
     let (broker, report) = open_broker(config.clone(), disk, stop).await?;
     log_start(&report);
     broker.set_endpoints(bound.iter().map(|(listener, bound)| endpoint(listener, bound)).collect());
-    let deployments = start_processors(&config, &broker)?;
+    let deployments = start_processors(&config, &broker).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&broker).maintain());
     let admin_address = admin.as_ref().map(AdminListener::address);
@@ -127,7 +128,7 @@ impl Running {
         format!("ready: Kafka on {kafka}; {admin}; data in {data} (flush={flush})\ntry:   {next}")
     }
 
-    /// Stops everything in order: processors, connections, coordinators, logs.
+    /// Stops everything in order: processors, connections, interceptors, coordinators, logs.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.supervisor.stop().await;
         // Nobody listening means that everybody has stopped already.
@@ -138,6 +139,7 @@ impl Running {
             tracing::warn!("some connections did not finish in time");
             self.tasks.shutdown().await;
         }
+        self.broker.interceptors().close().await;
         let _ = self.stop_coordinators.send(true);
         let broker = Arc::clone(&self.broker);
         tokio::task::spawn_blocking(move || broker.close()).await??;
@@ -192,7 +194,7 @@ struct Deployments {
     admin: AdminState,
 }
 
-fn start_processors(config: &ServerConfig, broker: &Arc<Broker>) -> anyhow::Result<Deployments> {
+async fn start_processors(config: &ServerConfig, broker: &Arc<Broker>) -> anyhow::Result<Deployments> {
     let host = plugin_host(config)?;
     let registry = Arc::new(Registry::new(keep_in_metadata(broker)));
     for value in broker.metadata().deployments().values() {
@@ -208,10 +210,19 @@ fn start_processors(config: &ServerConfig, broker: &Arc<Broker>) -> anyhow::Resu
         tuning: Tuning::default(),
         log_limits,
     }));
+    let attachments = Attachments::start(AttachmentsOptions {
+        interceptors: Arc::clone(broker.interceptors()),
+        host: Arc::clone(&host),
+        registry: Arc::clone(&registry),
+        clock: Clock::System,
+        log_limits,
+    });
+    let attachments = Arc::new(attachments.await?);
     let module_bytes_max = config.processors.module_bytes_max;
     let ready = Arc::new(|| Ok(()));
-    let admin = AdminState::new(host, registry, Arc::clone(&supervisor), ready, module_bytes_max)
-        .with_defaults(deployment_defaults(&config.processors));
+    let admin =
+        AdminState::new(host, registry, Arc::clone(&supervisor), attachments, ready, module_bytes_max)
+            .with_defaults(deployment_defaults(&config.processors));
     Ok(Deployments { supervisor, admin })
 }
 
@@ -292,9 +303,10 @@ fn accept(
         idle_max: net.connection_idle_max,
     };
     let connections = Arc::new(Semaphore::new(net.connections_max));
-    for (_, bound) in bound {
+    for (listener, bound) in bound {
+        let principal = Arc::from(listener.principal);
         let (broker, connections) = (Arc::clone(broker), Arc::clone(&connections));
-        tasks.spawn(accept_connections(bound, broker, limits, connections, stop.clone()));
+        tasks.spawn(accept_connections(bound, principal, broker, limits, connections, stop.clone()));
     }
 }
 

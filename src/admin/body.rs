@@ -3,6 +3,8 @@
 
 use super::{ApiError, DeploymentDefaults};
 use crate::ids::TopicName;
+use crate::interceptor::{Attachment, FaultPolicy, InterceptorLimits};
+use crate::plugin::Direction;
 use crate::processor::definition::{
     CommitPolicy, ErrorPolicy, FailureAction, ProcessorDefinition, RunMode, StartPosition, TaskLimits,
 };
@@ -16,23 +18,14 @@ pub(super) fn parse_definition(
     body: &[u8],
     defaults: &DeploymentDefaults,
 ) -> Result<ProcessorDefinition, ApiError> {
-    let value = serde_json::from_slice::<Value>(body).map_err(|error| {
-        ApiError::invalid(
-            format!("The body is not JSON: {error}."),
-            "Send an object with \"module\" and \"inputs\".",
-        )
-    })?;
+    let value = parse(body, "Send an object with \"module\" and \"inputs\".")?;
     let known = ["name", "module", "inputs", "outputs", "start", "config", "commit", "limits", "on_error"];
     let top = Fields::new("", &value, &known)?;
-    if let Some(other) = top.text("name")?.filter(|other| *other != name) {
-        let message = format!("The body names processor \"{other}\", the path \"{name}\".");
-        return Err(ApiError::invalid(message, "Leave \"name\" out of the body."));
-    }
-    let module = top.text("module")?.ok_or_else(|| top.missing("module"))?;
+    top.check_name("processor", name)?;
     let inputs = top.topics("inputs")?.ok_or_else(|| top.missing("inputs"))?;
     Ok(ProcessorDefinition {
         name: name.into(),
-        module: module.strip_prefix("sha256:").unwrap_or(module).into(),
+        module: top.module()?,
         inputs,
         outputs: top.topics("outputs")?.unwrap_or_default(),
         start: start(&top)?,
@@ -42,6 +35,48 @@ pub(super) fn parse_definition(
         on_error: on_error(&top)?,
         run: RunMode::Running,
     })
+}
+
+/// The attachment that a body asks for; `module` is still as the user wrote it.
+pub(super) fn parse_attachment(name: &str, body: &[u8]) -> Result<Attachment, ApiError> {
+    let value = parse(body, "Send an object with \"module\", \"topics\" and \"paths\".")?;
+    let known = ["name", "module", "topics", "principals", "paths", "order", "on_fault", "config", "limits"];
+    let top = Fields::new("", &value, &known)?;
+    top.check_name("interceptor", name)?;
+    let paths = top.texts("paths")?.ok_or_else(|| top.missing("paths"))?;
+    let paths = paths.iter().map(|path| choose("paths", path, &DIRECTIONS));
+    let policies = [
+        ("fail-closed", FaultPolicy::FailClosed),
+        ("fail-open", FaultPolicy::FailOpen),
+        ("reload", FaultPolicy::Reload),
+    ];
+    let default = InterceptorLimits::default();
+    let limits = match top.object("limits", &["memory_bytes", "batch_time_ms", "output_bytes"])? {
+        None => default,
+        Some(fields) => InterceptorLimits {
+            memory_bytes: fields.number("memory_bytes")?.unwrap_or(default.memory_bytes),
+            batch_time_ms: fields.number("batch_time_ms")?.unwrap_or(default.batch_time_ms),
+            output_bytes: fields.number("output_bytes")?.unwrap_or(default.output_bytes),
+        },
+    };
+    Ok(Attachment {
+        name: name.into(),
+        module: top.module()?,
+        topics: top.texts("topics")?.ok_or_else(|| top.missing("topics"))?,
+        principals: top.texts("principals")?.unwrap_or_else(|| vec!["*".to_owned()]),
+        paths: paths.collect::<Result<_, _>>()?,
+        order: top.integer("order")?.unwrap_or(100),
+        on_fault: top.choice("on_fault", &policies)?.unwrap_or_default(),
+        config: config(&top)?,
+        limits,
+    })
+}
+
+const DIRECTIONS: [(&str, Direction); 2] = [("produce", Direction::Produce), ("fetch", Direction::Fetch)];
+
+fn parse(body: &[u8], hint: &str) -> Result<Value, ApiError> {
+    serde_json::from_slice::<Value>(body)
+        .map_err(|error| ApiError::invalid(format!("The body is not JSON: {error}."), hint))
 }
 
 fn start(top: &Fields<'_>) -> Result<StartPosition, ApiError> {
@@ -156,6 +191,37 @@ impl<'a> Fields<'a> {
         self.value(name).map(|value| value.as_str().ok_or_else(wrong)).transpose()
     }
 
+    /// A name in the body, if there is one, is the path's.
+    fn check_name(&self, what: &str, name: &str) -> Result<(), ApiError> {
+        match self.text("name")?.filter(|other| *other != name) {
+            None => Ok(()),
+            Some(other) => {
+                let message = format!("The body names {what} \"{other}\", the path \"{name}\".");
+                Err(ApiError::invalid(message, "Leave \"name\" out of the body."))
+            }
+        }
+    }
+
+    /// A module as the user names it.
+    fn module(&self) -> Result<String, ApiError> {
+        let module = self.text("module")?.ok_or_else(|| self.missing("module"))?;
+        Ok(module.strip_prefix("sha256:").unwrap_or(module).to_owned())
+    }
+
+    fn texts(&self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
+        let wrong = || self.wrong(name, "a list of strings");
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let list = value.as_array().ok_or_else(wrong)?;
+        let texts = list.iter().map(|text| text.as_str().map(str::to_owned).ok_or_else(wrong));
+        texts.collect::<Result<Vec<_>, _>>().map(Some)
+    }
+
+    fn integer(&self, name: &str) -> Result<Option<i32>, ApiError> {
+        let wrong = || self.wrong(name, "a whole number");
+        let Some(value) = self.value(name) else { return Ok(None) };
+        value.as_i64().and_then(|value| i32::try_from(value).ok()).ok_or_else(wrong).map(Some)
+    }
+
     fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let wrong = || self.wrong(name, "a whole number from 0");
         self.value(name).map(|value| value.as_u64().ok_or_else(wrong)).transpose()
@@ -171,17 +237,20 @@ impl<'a> Fields<'a> {
 
     fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, ApiError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
-            return Ok(Some(*choice));
-        }
-        let words = choices.iter().map(|(word, _)| *word).collect::<Vec<_>>();
-        let message = format!("\"{}\" cannot be \"{text}\".", self.full(name));
-        Err(ApiError::invalid(message, suggest(text, &words)))
+        choose(&self.full(name), text, choices).map(Some)
     }
 
     fn object(&self, name: &str, known: &[&str]) -> Result<Option<Fields<'a>>, ApiError> {
         self.value(name).map(|value| Fields::new(&self.full(name), value, known)).transpose()
     }
+}
+
+fn choose<T: Copy>(field: &str, text: &str, choices: &[(&str, T)]) -> Result<T, ApiError> {
+    if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
+        return Ok(*choice);
+    }
+    let words = choices.iter().map(|(word, _)| *word).collect::<Vec<_>>();
+    Err(ApiError::invalid(format!("\"{field}\" cannot be \"{text}\"."), suggest(text, &words)))
 }
 
 /// The nearest known word if it is near, and all of them if not.

@@ -3,6 +3,7 @@
 //! The one place where failures of other rooms become answers.
 
 use crate::plugin::PluginError;
+use crate::processor::attachments::AttachError;
 use crate::processor::backend::BackendError;
 use crate::processor::registry::RegistryError;
 use axum::Json;
@@ -55,6 +56,18 @@ impl From<RegistryError> for ApiError {
                 ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, refused.code, refused.message)
                     .hint(refused.hint)
             }
+            RegistryError::Attachment(refused) => {
+                ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, refused.code, refused.message)
+                    .hint(refused.hint)
+            }
+            RegistryError::WrongKind { .. } => {
+                ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "WRONG_KIND", message)
+                    .hint("`tidemill module list` shows each module's world.")
+            }
+            RegistryError::UnknownInterceptor(_) => {
+                ApiError::new(StatusCode::NOT_FOUND, "INTERCEPTOR_NOT_FOUND", message)
+                    .hint("`tidemill interceptor list` shows what is attached.")
+            }
             RegistryError::UnknownModule(_) => {
                 ApiError::new(StatusCode::NOT_FOUND, "MODULE_NOT_FOUND", message)
                     .hint("`tidemill module list` shows what has been uploaded.")
@@ -65,7 +78,7 @@ impl From<RegistryError> for ApiError {
             }
             RegistryError::ModuleInUse { .. } => {
                 ApiError::new(StatusCode::CONFLICT, "MODULE_IN_USE", message)
-                    .hint("Delete these processors first, or deploy them with another module.")
+                    .hint("Delete or detach these first, or give them another module.")
             }
             RegistryError::UnknownProcessor(_) => {
                 ApiError::new(StatusCode::NOT_FOUND, "PROCESSOR_NOT_FOUND", message)
@@ -87,6 +100,7 @@ impl From<PluginError> for ApiError {
             PluginError::NotWebAssembly { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "NOT_WEBASSEMBLY"),
             PluginError::CoreModule => (StatusCode::UNPROCESSABLE_ENTITY, "NOT_A_COMPONENT"),
             PluginError::WrongWorld(_) => (StatusCode::UNPROCESSABLE_ENTITY, "WRONG_WORLD"),
+            PluginError::WrongKind { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "WRONG_KIND"),
             PluginError::ImportsNotOffered(_) => (StatusCode::UNPROCESSABLE_ENTITY, "IMPORTS_NOT_OFFERED"),
             PluginError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "MODULE_TOO_LARGE"),
             PluginError::Compile(_) => (StatusCode::UNPROCESSABLE_ENTITY, "COMPILE_FAILED"),
@@ -98,6 +112,20 @@ impl From<PluginError> for ApiError {
             PluginError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "STORAGE_ERROR"),
         };
         ApiError::new(status, code, message)
+    }
+}
+
+impl From<AttachError> for ApiError {
+    fn from(error: AttachError) -> ApiError {
+        let message = sentence(&error.to_string());
+        match error {
+            AttachError::Registry(error) => error.into(),
+            AttachError::Plugin(error) => error.into(),
+            AttachError::Start(_) => {
+                ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "INSTANTIATE_FAILED", message)
+                    .hint("Nothing was attached. Look at the module's config and limits.")
+            }
+        }
     }
 }
 

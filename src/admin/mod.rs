@@ -1,16 +1,19 @@
-//! The admin API over HTTP: modules, processors, health.
+//! The admin API over HTTP: modules, processors, interceptors, health, metrics.
 //!
 //! Thin: decodes, asks the catalogue, the plugin host or the supervisor, and encodes. Errors are
 //! JSON with a stable code, a sentence and a hint. Decides nothing about records or topics.
 
 mod body;
 mod error;
+mod interceptors;
+mod metrics;
 mod modules;
 mod processors;
 
 pub use error::ApiError;
 
 use crate::plugin::PluginHost;
+use crate::processor::attachments::Attachments;
 use crate::processor::definition::{CommitPolicy, TaskLimits};
 use crate::processor::registry::Registry;
 use crate::processor::supervisor::Supervisor;
@@ -51,6 +54,8 @@ pub struct AdminState {
     pub registry: Arc<Registry>,
     /// Runs it.
     pub supervisor: Arc<Supervisor>,
+    /// Keeps interceptors attached.
+    pub attachments: Arc<Attachments>,
     /// Whether the server is ready.
     pub ready: ReadyCheck,
     /// The largest module that may be uploaded.
@@ -66,12 +71,22 @@ impl AdminState {
         host: Arc<dyn PluginHost>,
         registry: Arc<Registry>,
         supervisor: Arc<Supervisor>,
+        attachments: Arc<Attachments>,
         ready: ReadyCheck,
         module_bytes_max: usize,
     ) -> AdminState {
         let compilations = Arc::new(Semaphore::new(COMPILATIONS_MAX));
         let defaults = DeploymentDefaults::default();
-        AdminState { host, registry, supervisor, ready, module_bytes_max, defaults, compilations }
+        AdminState {
+            host,
+            registry,
+            supervisor,
+            attachments,
+            ready,
+            module_bytes_max,
+            defaults,
+            compilations,
+        }
     }
 
     /// The same, with other defaults for deployments.
@@ -94,6 +109,13 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/processors/{name}/pause", post(processors::pause))
         .route("/v1/processors/{name}/resume", post(processors::resume))
         .route("/v1/processors/{name}/logs", get(processors::logs))
+        .route("/v1/interceptors", get(interceptors::list))
+        .route(
+            "/v1/interceptors/{name}",
+            get(interceptors::describe).put(interceptors::attach).delete(interceptors::detach),
+        )
+        .route("/v1/interceptors/{name}/logs", get(interceptors::logs))
+        .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(not_found)
@@ -165,7 +187,7 @@ async fn readyz(State(state): State<AdminState>) -> Response {
 
 async fn not_found(uri: Uri) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "UNKNOWN_PATH", format!("There is nothing at {}.", uri.path()))
-        .hint("The API's resources are /v1/modules and /v1/processors.")
+        .hint("The API's resources are /v1/modules, /v1/processors and /v1/interceptors.")
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {

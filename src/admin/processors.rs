@@ -79,16 +79,16 @@ pub(super) async fn logs(
     Path(name): Path<String>,
     Query(query): Query<LogsQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    let since = match query.since.as_deref().map(str::parse) {
-        None => 0,
-        Some(Ok(since)) => since,
-        Some(Err(_)) => {
-            let hint = "Give the \"next\" of the answer before, or leave it out.";
-            return Err(ApiError::invalid("\"since\" is not a number.", hint));
-        }
-    };
+    let since = since(&query)?;
     let page = state.supervisor.logs(&name, since).ok_or(RegistryError::UnknownProcessor(name))?;
     Ok(Json(json!(page)))
+}
+
+/// The number after which lines are asked for.
+pub(super) fn since(query: &LogsQuery) -> Result<u64, ApiError> {
+    let hint = "Give the \"next\" of the answer before, or leave it out.";
+    let parsed = query.since.as_deref().map(str::parse).transpose();
+    Ok(parsed.map_err(|_| ApiError::invalid("\"since\" is not a number.", hint))?.unwrap_or(0))
 }
 
 fn find(state: &AdminState, name: &str) -> Result<Arc<ProcessorDefinition>, ApiError> {

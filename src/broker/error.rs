@@ -2,6 +2,7 @@
 
 use crate::disk::DiskError;
 use crate::error_code::ErrorCode;
+use crate::interceptor::{RecordRefusal, Refusal};
 use crate::metadata::{MetadataError, MetadataRefusal};
 use crate::partition::{PartitionError, RegistryError};
 
@@ -16,6 +17,9 @@ pub enum BrokerError {
         /// Why.
         message: String,
     },
+    /// An interceptor did not let the records pass.
+    #[error(transparent)]
+    Intercepted(#[from] Refusal),
     /// There is no such topic or partition.
     #[error("there is no such topic or partition")]
     UnknownPartition,
@@ -47,6 +51,7 @@ impl BrokerError {
         match self {
             BrokerError::Refused { message, .. }
             | BrokerError::Partition(PartitionError::Rejected { message, .. }) => message.clone(),
+            BrokerError::Intercepted(refusal) => refusal.message.clone(),
             error @ (BrokerError::UnknownPartition
             | BrokerError::Partition(PartitionError::Deleted | PartitionError::Offline(_))
             | BrokerError::CoordinatorUnavailable
@@ -56,12 +61,27 @@ impl BrokerError {
         }
     }
 
+    /// The records of a batch to blame, if it is known which (KIP-467).
+    pub fn refused_records(&self) -> &[RecordRefusal] {
+        match self {
+            BrokerError::Intercepted(refusal) => &refusal.records,
+            BrokerError::Refused { .. }
+            | BrokerError::Partition(_)
+            | BrokerError::UnknownPartition
+            | BrokerError::CoordinatorUnavailable
+            | BrokerError::Disk(_)
+            | BrokerError::Metadata(_)
+            | BrokerError::Registry(_) => &[],
+        }
+    }
+
     /// The protocol's answer. A write whose outcome is not known never gets a code on which
     /// clients send it again under a new epoch: a failed disk is KAFKA_STORAGE_ERROR.
     pub fn code(&self) -> ErrorCode {
         match self {
             BrokerError::Refused { code, .. }
             | BrokerError::Partition(PartitionError::Rejected { code, .. }) => *code,
+            BrokerError::Intercepted(refusal) => refusal.code,
             BrokerError::UnknownPartition | BrokerError::Partition(PartitionError::Deleted) => {
                 ErrorCode::UnknownTopicOrPartition
             }

@@ -9,6 +9,7 @@ mod coordination;
 mod error;
 mod fetch;
 mod groups;
+mod interception;
 mod offsets;
 mod produce;
 mod producer_ids;
@@ -26,6 +27,7 @@ use crate::config::ServerConfig;
 use crate::coordinator::Coordinators;
 use crate::disk::{Disk, JournalPosition};
 use crate::ids::{BrokerId, TopicPartition};
+use crate::interceptor::Interceptors;
 use crate::log::DeletedSegments;
 use crate::metadata::{MetadataImage, MetadataRecord, MetadataStore};
 use crate::partition::{Partition, PartitionError, PartitionRegistry, StartReport};
@@ -34,8 +36,9 @@ pub use configs::ChangeMode;
 pub use coordination::{CoordinatorKind, PendingReply};
 pub use error::BrokerError;
 pub use fetch::{FetchPartition, FetchRequest, FetchedPartition};
+pub use interception::Served;
 pub use offsets::OffsetQuery;
-pub use produce::{ClientBatch, TransactionalProduce};
+pub use produce::{ClientBatch, Produced, TransactionalProduce};
 pub use topics::NewTopic;
 pub use transactions::AddToTransaction;
 
@@ -52,6 +55,7 @@ pub struct Broker {
     metadata: MetadataStore,
     partitions: Arc<PartitionRegistry>,
     coordinators: Coordinators,
+    interceptors: Arc<Interceptors>,
     producer_ids: producer_ids::ProducerIds,
     /// One change of topics at a time: its files are made before the next one starts.
     topic_changes: tokio::sync::Mutex<()>,
@@ -109,6 +113,7 @@ impl Broker {
             metadata,
             partitions,
             coordinators,
+            interceptors: Arc::default(),
             shutdown: stop.clients,
         };
         broker.coordinators.start_loaded();
@@ -123,6 +128,11 @@ impl Broker {
     /// The time.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What judges records on their way between clients and topics.
+    pub fn interceptors(&self) -> &Arc<Interceptors> {
+        &self.interceptors
     }
 
     /// This broker's id.

@@ -1,4 +1,4 @@
-//! Appending for clients and processors: checks, the transaction's consent, the append itself.
+//! Appending for clients and processors: checks, interceptors, the transaction's consent, the append itself.
 //!
 //! What is appended is durable only once `Broker::committed` says so.
 
@@ -11,6 +11,7 @@ use crate::broker::{Broker, BrokerError};
 use crate::coordinator::txn::ClientApi;
 use crate::error_code::ErrorCode;
 use crate::ids::{ProducerIdent, TopicPartition, TransactionalId};
+use crate::interceptor::{Client, PendingAcknowledgement};
 use crate::log::AppendOrigin;
 use crate::metadata::image::is_internal_name;
 use crate::partition::{CommittedAppend, Partition, Verified};
@@ -50,12 +51,19 @@ impl From<BatchError> for BrokerError {
     }
 }
 
+/// A client's batch in the log.
+pub struct Produced {
+    /// Where.
+    pub partition: Arc<Partition>,
+    /// What the log says.
+    pub committed: CommittedAppend,
+    /// What its interceptors are to be told once it is durable.
+    pub pending: Option<PendingAcknowledgement>,
+}
+
 impl Broker {
-    /// Checks a client's batch and appends it.
-    pub async fn produce(
-        &self,
-        batch: ClientBatch,
-    ) -> Result<(Arc<Partition>, CommittedAppend), BrokerError> {
+    /// Checks a client's batch, has its interceptors judge it, and appends it.
+    pub async fn produce(&self, batch: ClientBatch, client: &Client) -> Result<Produced, BrokerError> {
         let topic_partition = &batch.topic_partition;
         if is_internal_name(topic_partition.topic.as_str()) {
             let message =
@@ -63,8 +71,19 @@ impl Broker {
             return Err(BrokerError::refused(ErrorCode::InvalidTopicException, message));
         }
         let partition = self.partition(topic_partition)?;
-        let checked = self.check_client_batch(topic_partition, batch.bytes, batch.zstd)?;
-        self.append(partition, &checked, batch.transaction).await
+        let rules = self.client_rules(topic_partition, batch.zstd)?;
+        let checked = check_client_batch(batch.bytes, &rules)?;
+        let passed = self.intercept(client, &partition, checked, &rules).await?;
+        let appended = self.append_as(&partition, &passed.batch, passed.origin, batch.transaction).await;
+        match (appended, passed.pending) {
+            (Ok(committed), pending) => Ok(Produced { partition, committed, pending }),
+            (Err(error), pending) => {
+                if let Some(pending) = pending {
+                    pending.tell(Err(error.code())).await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Appends a batch that is known to be well made.
@@ -74,32 +93,30 @@ impl Broker {
         batch: &RecordBatch,
         transaction: Option<TransactionalProduce>,
     ) -> Result<(Arc<Partition>, CommittedAppend), BrokerError> {
-        let guard = self.consent(&partition, batch, transaction).await?;
-        let committed = partition.append(batch, AppendOrigin::Client, guard, self.clock.now())?;
+        let committed = self.append_as(&partition, batch, AppendOrigin::Client, transaction).await?;
         Ok((partition, committed))
     }
 
-    fn check_client_batch(
+    async fn append_as(
         &self,
-        topic_partition: &TopicPartition,
-        bytes: Bytes,
-        zstd: ZstdRule,
-    ) -> Result<RecordBatch, BrokerError> {
-        let image = self.metadata();
-        let topic = image.topic(topic_partition.topic.as_str()).ok_or(BrokerError::UnknownPartition)?;
-        let batch = RecordBatch::check(bytes)?;
-        let rules = self.client_rules(topic, zstd);
-        let check = batch.check_from_client(&rules)?;
-        if check.max_timestamp == batch.header().max_timestamp {
-            Ok(batch)
-        } else {
-            Ok(batch.with_max_timestamp(check.max_timestamp))
-        }
+        partition: &Arc<Partition>,
+        batch: &RecordBatch,
+        origin: AppendOrigin,
+        transaction: Option<TransactionalProduce>,
+    ) -> Result<CommittedAppend, BrokerError> {
+        let guard = self.consent(partition, batch, transaction).await?;
+        Ok(partition.append(batch, origin, guard, self.clock.now())?)
     }
 
-    fn client_rules(&self, topic: &crate::metadata::TopicImage, zstd: ZstdRule) -> ClientRules {
+    fn client_rules(
+        &self,
+        topic_partition: &TopicPartition,
+        zstd: ZstdRule,
+    ) -> Result<ClientRules, BrokerError> {
+        let image = self.metadata();
+        let topic = image.topic(topic_partition.topic.as_str()).ok_or(BrokerError::UnknownPartition)?;
         let compacts = topic.configs.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"));
-        ClientRules {
+        Ok(ClientRules {
             decompressed_bytes_max: self.config.net.decompressed_bytes_max,
             keys: if compacts { KeyRule::Required } else { KeyRule::Optional },
             zstd,
@@ -107,7 +124,7 @@ impl Broker {
             batch_bytes_max: usize::MAX,
             timestamp_earliest: i64::MIN,
             timestamp_latest: i64::MAX,
-        }
+        })
     }
 
     /// Asks the coordinator about a producer's first append of a transaction to a partition: a
@@ -163,6 +180,16 @@ impl Broker {
             }
             None => Ok(()),
         }
+    }
+}
+
+fn check_client_batch(bytes: Bytes, rules: &ClientRules) -> Result<RecordBatch, BrokerError> {
+    let batch = RecordBatch::check(bytes)?;
+    let check = batch.check_from_client(rules)?;
+    if check.max_timestamp == batch.header().max_timestamp {
+        Ok(batch)
+    } else {
+        Ok(batch.with_max_timestamp(check.max_timestamp))
     }
 }
 

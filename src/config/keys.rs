@@ -68,6 +68,13 @@ pub const KEYS: &[Key] = &[
         "The addresses that clients are told to connect to. Unset, a listener on all interfaces advertises \
          to each client the address which that client connected to, and another one its own address.",
     ),
+    key(
+        "tidemill.listener.principals",
+        "User:ANONYMOUS",
+        Kind::List,
+        "The principal of clients that have not said who they are: one for all listeners, or one for each in \
+         their order, as Type:name. Interceptors are attached by it.",
+    ),
     Key {
         name: "log.dirs",
         aliases: &["tidemill.data.dir", "log.dir"],

@@ -67,7 +67,12 @@ pub struct Listener {
     pub bind: HostPort,
     /// What its clients are told.
     pub advertised: Advertised,
+    /// Who clients are that have not said it, as Kafka writes principals.
+    pub principal: String,
 }
+
+/// Kafka's `KafkaPrincipal.ANONYMOUS`.
+const ANONYMOUS: &str = "User:ANONYMOUS";
 
 const PLAINTEXT: &str = "PLAINTEXT";
 
@@ -96,20 +101,37 @@ pub(super) fn parse_listeners(texts: &[String]) -> Result<Vec<Listener>, String>
         } else {
             Advertised::Address(bind.clone())
         };
-        listeners.push(Listener { name, bind, advertised });
+        listeners.push(Listener { name, bind, advertised, principal: ANONYMOUS.to_owned() });
     }
     Ok(listeners)
 }
 
+/// Reads the values of `tidemill.listener.principals`: one for all listeners, or one for each in order.
+pub(super) fn name_principals(listeners: &mut [Listener], texts: &[String]) -> Result<(), String> {
+    check_count(listeners, texts.len(), "principals")?;
+    for text in texts {
+        let is_principal =
+            text.split_once(':').is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty());
+        if !is_principal {
+            return Err(format!("\"{text}\" is no principal; write Type:name, such as {ANONYMOUS}"));
+        }
+    }
+    for (listener, principal) in listeners.iter_mut().zip(texts.iter().cycle()) {
+        listener.principal.clone_from(principal);
+    }
+    Ok(())
+}
+
+fn check_count(listeners: &[Listener], given: usize, what: &str) -> Result<(), String> {
+    if given == 1 || given == listeners.len() {
+        return Ok(());
+    }
+    Err(format!("{given} {what} for {} listeners; give one, or one each", listeners.len()))
+}
+
 /// Reads the values of `advertised.listeners`: one for all listeners, or one for each in order.
 pub(super) fn advertise(listeners: &mut [Listener], texts: &[String]) -> Result<(), String> {
-    if texts.len() != 1 && texts.len() != listeners.len() {
-        return Err(format!(
-            "{} addresses for {} listeners; give one, or one each",
-            texts.len(),
-            listeners.len()
-        ));
-    }
+    check_count(listeners, texts.len(), "addresses")?;
     let mut addresses = Vec::new();
     for text in texts {
         let (_, address) = parse_endpoint(text)?;

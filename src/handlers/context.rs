@@ -8,16 +8,19 @@ use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
 use crate::broker::Broker;
 use crate::handlers::reply::{Outcome, Reply, ResponseFrame};
+use crate::interceptor::Client;
 use crate::wire::request::RequestFrame;
 use crate::wire::response::encode_response;
 
 /// The two ends of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Connection {
     /// The client's.
     pub client_address: SocketAddr,
     /// Ours: where the client found us.
     pub local_address: SocketAddr,
+    /// Who the client is.
+    pub principal: Arc<str>,
 }
 
 /// A request's body cannot be read: the connection cannot go on.
@@ -52,6 +55,11 @@ impl Context {
     /// What the client calls itself; empty if it does not say.
     pub fn client_id(&self) -> &str {
         self.request.client_id.as_deref().unwrap_or_default()
+    }
+
+    /// Who asks.
+    pub fn client(&self) -> Client {
+        Client { principal: Arc::clone(&self.connection.principal), client_id: self.client_id().to_owned() }
     }
 
     /// A response as it leaves.

@@ -2,7 +2,7 @@
 //!
 //! Read-committed fetches see what lies below the last stable offset, with the aborted transactions
 //! named. Version 13 and later name topics by id (KIP-516). Records go from segment files to the
-//! socket without passing through here. Left out: fetch sessions (KIP-227: every fetch is a full
+//! socket without passing through here, unless interceptors are attached to the topic. Left out: fetch sessions (KIP-227: every fetch is a full
 //! one, which the protocol allows), fetches by replicas, diverging epochs.
 
 use std::time::Duration;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use kafka_protocol::messages::fetch_request::FetchTopic;
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 
-use crate::broker::{self, BrokerError, FetchPartition, FetchedPartition};
+use crate::broker::{self, BrokerError, FetchPartition, Served};
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{isolation, leader_epoch, topic_id, topic_name, topic_partition};
 use crate::handlers::reply::{Outcome, Piece, Reply, ResponseFrame};
 use crate::ids::{Offset, PartitionIndex, TopicName};
-use crate::log::{self, FileSlice};
+use crate::log;
 use crate::partition::{Fetched, Isolation};
 use crate::wire::fetch_response::{
     self, AbortedTransaction, FetchReply, FetchReplyPartition, FetchReplyTopic, Payload,
@@ -47,7 +47,7 @@ pub async fn handle(context: Context) -> Handled {
     }
     Ok(Reply::later(async move {
         let plan = plan(&context, &request);
-        let results = context.broker.fetch(&plan.request).await;
+        let results = context.broker.fetch_for(&context.client(), &plan.request).await;
         respond(&context, request, plan, results)
     }))
 }
@@ -104,7 +104,12 @@ fn topic_of(context: &Context, topic: &FetchTopic) -> Result<TopicName, ErrorCod
     found.map(|topic| topic.name.clone()).ok_or(ErrorCode::UnknownTopicId)
 }
 
-fn respond(context: &Context, request: FetchRequest, plan: Plan, results: Vec<FetchedPartition>) -> Outcome {
+fn respond(
+    context: &Context,
+    request: FetchRequest,
+    plan: Plan,
+    results: Vec<Result<Served, BrokerError>>,
+) -> Outcome {
     let isolation = plan.request.isolation;
     let mut asked = plan.asked.into_iter();
     let mut results = results.into_iter();
@@ -139,8 +144,8 @@ fn respond(context: &Context, request: FetchRequest, plan: Plan, results: Vec<Fe
 fn describe(
     partition: PartitionIndex,
     isolation: Isolation,
-    result: FetchedPartition,
-) -> FetchReplyPartition<Vec<FileSlice>> {
+    result: Result<Served, BrokerError>,
+) -> FetchReplyPartition<Vec<Piece>> {
     let mut reply = FetchReplyPartition {
         partition,
         error_code: ErrorCode::None,
@@ -154,7 +159,7 @@ fn describe(
         records: Some(Payload { bytes: 0, handle: Vec::new() }),
     };
     match result {
-        Ok(Fetched { read, offsets, aborted }) => {
+        Ok(Served { fetched: Fetched { read, offsets, aborted }, changed }) => {
             reply.high_watermark = Some(offsets.high_watermark);
             reply.last_stable_offset = Some(offsets.last_stable_offset);
             reply.log_start_offset = Some(offsets.log_start_offset);
@@ -162,7 +167,13 @@ fn describe(
                 Isolation::ReadUncommitted => None,
                 Isolation::ReadCommitted => Some(aborted.iter().map(wire_aborted).collect()),
             };
-            reply.records = Some(Payload { bytes: read.bytes_len(), handle: read.slices });
+            reply.records = Some(match changed {
+                None => Payload {
+                    bytes: read.bytes_len(),
+                    handle: read.slices.into_iter().map(Piece::File).collect(),
+                },
+                Some(changed) => Payload { bytes: changed.len(), handle: vec![Piece::Bytes(changed)] },
+            });
         }
         Err(error) => reply.error_code = error.code(),
     }
@@ -173,7 +184,7 @@ fn wire_aborted(aborted: &log::AbortedTransaction) -> AbortedTransaction {
     AbortedTransaction { producer_id: aborted.producer_id, first_offset: aborted.first_offset }
 }
 
-fn encode(context: &Context, reply: FetchReply<Vec<FileSlice>>) -> Outcome {
+fn encode(context: &Context, reply: FetchReply<Vec<Piece>>) -> Outcome {
     match encode_fetch_response(context.request.correlation_id, context.version(), reply) {
         Ok(pieces) => {
             Outcome::Respond(ResponseFrame { pieces: pieces.into_iter().flat_map(piece).collect() })
@@ -182,9 +193,9 @@ fn encode(context: &Context, reply: FetchReply<Vec<FileSlice>>) -> Outcome {
     }
 }
 
-fn piece(piece: fetch_response::Piece<Vec<FileSlice>>) -> Vec<Piece> {
+fn piece(piece: fetch_response::Piece<Vec<Piece>>) -> Vec<Piece> {
     match piece {
         fetch_response::Piece::Bytes(bytes) => vec![Piece::Bytes(bytes)],
-        fetch_response::Piece::Payload(payload) => payload.handle.into_iter().map(Piece::File).collect(),
+        fetch_response::Piece::Payload(payload) => payload.handle,
     }
 }

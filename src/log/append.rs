@@ -19,6 +19,9 @@ use crate::wire::record_batch::{BatchHeader, HEADER_BYTES, RecordBatch, Timestam
 pub enum AppendOrigin {
     /// A producer: all checks.
     Client,
+    /// A producer, and an interceptor has changed it since: all checks, but it may lack records, as
+    /// compaction leaves batches behind.
+    Intercepted,
     /// A coordinator of this broker: epochs are checked, sequences are not there.
     Coordinator,
     /// The partition's leader: taken as it is, offsets and leader epoch too.
@@ -81,7 +84,7 @@ impl Log {
         let check = DataCheck { origin: how.origin, verified: how.verified };
         match how.origin {
             AppendOrigin::Replication => return Ok(self.append_replicated(batch, how)?),
-            AppendOrigin::Client | AppendOrigin::Coordinator => {}
+            AppendOrigin::Client | AppendOrigin::Intercepted | AppendOrigin::Coordinator => {}
         }
         match self.producers.check_data(batch.header(), check)? {
             Verdict::Append => {}
@@ -126,6 +129,11 @@ impl Log {
         Ok(self.appended(&header, journal_position))
     }
 
+    /// Whether the batch is one of its producer's last ones, sent again.
+    pub fn is_duplicate(&self, header: &BatchHeader) -> bool {
+        self.producers.is_duplicate(header)
+    }
+
     /// Whether `append_marker` would take the marker.
     pub fn check_marker(
         &self,
@@ -160,17 +168,19 @@ impl Log {
 
     /// What holds for a batch whatever its producer.
     fn check_batch(&self, header: &BatchHeader, how: Append) -> Result<(), AppendError> {
-        match how.origin {
+        let may_lack_records = match how.origin {
             AppendOrigin::Replication => return Ok(()),
-            AppendOrigin::Client | AppendOrigin::Coordinator => {}
-        }
+            AppendOrigin::Client | AppendOrigin::Coordinator => false,
+            AppendOrigin::Intercepted => true,
+        };
         if header.is_control {
             return Err(AppendError::reject(
                 ErrorCode::InvalidRecord,
                 "clients may not write control batches",
             ));
         }
-        if header.record_count == 0 || header.record_count - 1 != header.last_offset_delta {
+        let is_whole = header.record_count > 0 && header.record_count - 1 == header.last_offset_delta;
+        if !is_whole && !may_lack_records {
             let message = "the batch's record count does not match its offsets";
             return Err(AppendError::reject(ErrorCode::InvalidRecord, message));
         }
@@ -184,7 +194,7 @@ impl Log {
             return Err(AppendError::reject(ErrorCode::RecordListTooLarge, message));
         }
         match how.origin {
-            AppendOrigin::Client => self.check_timestamps(header, how.now),
+            AppendOrigin::Client | AppendOrigin::Intercepted => self.check_timestamps(header, how.now),
             AppendOrigin::Coordinator | AppendOrigin::Replication => Ok(()),
         }
     }

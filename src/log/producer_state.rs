@@ -149,15 +149,24 @@ impl ProducerStates {
         });
     }
 
+    /// Whether the batch is one of its producer's last ones, sent again.
+    pub(super) fn is_duplicate(&self, header: &BatchHeader) -> bool {
+        let known = header.producer.and_then(|batch| {
+            let sequences = Sequences::of(header, batch)?;
+            self.producers.get(&batch.ident.id)?.duplicate(batch.ident.epoch, sequences)
+        });
+        known.is_some()
+    }
+
     /// The checks of a data batch, in Kafka's order: duplicate, verification, epoch, sequence, and
     /// no plain batch inside a transaction.
     pub(super) fn check_data(&self, header: &BatchHeader, check: DataCheck) -> Result<Verdict, AppendError> {
         let Some(batch) = header.producer else {
             return match (check.origin, header.is_transactional) {
-                (AppendOrigin::Client | AppendOrigin::Coordinator, true) => {
+                (AppendOrigin::Client | AppendOrigin::Intercepted | AppendOrigin::Coordinator, true) => {
                     reject(ErrorCode::InvalidRecord, "a transactional batch needs a producer id".to_owned())
                 }
-                (AppendOrigin::Client | AppendOrigin::Coordinator, false)
+                (AppendOrigin::Client | AppendOrigin::Intercepted | AppendOrigin::Coordinator, false)
                 | (AppendOrigin::Replication, _) => Ok(Verdict::Append),
             };
         };
@@ -170,7 +179,7 @@ impl ProducerStates {
                 check_not_inside(header, known, batch.ident)?;
                 Ok(Verdict::Append)
             }
-            AppendOrigin::Client => {
+            AppendOrigin::Client | AppendOrigin::Intercepted => {
                 let Some(sequences) = Sequences::of(header, batch) else {
                     let message = format!("producer {} sent a batch without a sequence", batch.ident);
                     return reject(ErrorCode::InvalidRecord, message);

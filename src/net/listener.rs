@@ -74,6 +74,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections until the broker stops, then waits for the open ones to end.
 pub async fn accept_connections(
     bound: BoundListener,
+    principal: Arc<str>,
     broker: Arc<Broker>,
     limits: ConnectionLimits,
     connections: Arc<Semaphore>,
@@ -98,7 +99,7 @@ pub async fn accept_connections(
             tracing::warn!(%client_address, "max.connections is reached; closing a new connection");
             continue;
         };
-        let Some(connection) = describe(&stream, client_address) else { continue };
+        let Some(connection) = describe(&stream, client_address, &principal) else { continue };
         let broker = Arc::clone(&broker);
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
@@ -109,9 +110,9 @@ pub async fn accept_connections(
     while tasks.join_next().await.is_some() {}
 }
 
-fn describe(stream: &TcpStream, client_address: SocketAddr) -> Option<Connection> {
+fn describe(stream: &TcpStream, client_address: SocketAddr, principal: &Arc<str>) -> Option<Connection> {
     // Responses are written whole; waiting for more bytes would only delay them.
     stream.set_nodelay(true).ok()?;
     let local_address = stream.local_addr().ok()?;
-    Some(Connection { client_address, local_address })
+    Some(Connection { client_address, local_address, principal: Arc::clone(principal) })
 }

@@ -20,7 +20,7 @@ use crate::log::{
 };
 use crate::partition::FetchSignal;
 use crate::wire::control_record::{EndTransactionMarker, TransactionVersion};
-use crate::wire::record_batch::RecordBatch;
+use crate::wire::record_batch::{BatchHeader, RecordBatch};
 
 /// Dead waiters are swept out when a list has grown to this length.
 const WAITERS_SWEEP_LENGTH: usize = 64;
@@ -214,12 +214,12 @@ impl Partition {
             (AppendOrigin::Coordinator | AppendOrigin::Replication, _, _) => {
                 TransactionCheck::Verified(TransactionVersion::V1)
             }
-            (AppendOrigin::Client, Some(id), Some(Verified { guard, version }))
-                if state.guards.get(&id) == Some(&guard) =>
-            {
-                TransactionCheck::Verified(version)
-            }
-            (AppendOrigin::Client, _, _) => TransactionCheck::Unverified,
+            (
+                AppendOrigin::Client | AppendOrigin::Intercepted,
+                Some(id),
+                Some(Verified { guard, version }),
+            ) if state.guards.get(&id) == Some(&guard) => TransactionCheck::Verified(version),
+            (AppendOrigin::Client | AppendOrigin::Intercepted, _, _) => TransactionCheck::Unverified,
         };
         let how = Append { origin, leader_epoch: state.leader_epoch, now, verified };
         let appended = state.log.append(batch, how);
@@ -228,6 +228,11 @@ impl Partition {
             state.guards.remove(&id);
         }
         Ok(committed)
+    }
+
+    /// Whether the batch is here already, so that `append` would only answer where.
+    pub fn is_duplicate(&self, header: &BatchHeader) -> bool {
+        self.state.lock().log.is_duplicate(header)
     }
 
     /// Appends the end of a transaction.

@@ -1,6 +1,6 @@
 //! Why a module was refused or an instance could not be made, in sentences for the person who uploaded it.
 
-use crate::plugin::{ModuleDigest, ProcessFault};
+use crate::plugin::{ModuleDigest, PluginKind, ProcessFault};
 
 /// A failure outside of a processing call: upload, loading, instantiation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,12 @@ pub enum PluginError {
     /// A component that does not export a processor.
     #[error("{0}")]
     WrongWorld(String),
+    /// A module that is a plugin, but of another kind.
+    #[error("the module is no {wanted}")]
+    WrongKind {
+        /// What is needed.
+        wanted: PluginKind,
+    },
     /// A component that asks for imports that are not offered.
     #[error("{0}")]
     ImportsNotOffered(String),

@@ -75,6 +75,9 @@ pub enum ProcessFault {
         /// The bound.
         bytes_max: u64,
     },
+    /// The guest answered that it cannot do its work. The instance lives on.
+    #[error("the plugin gave up: {0}")]
+    GaveUp(String),
     /// An earlier call killed this instance: drop it and make another.
     #[error("this instance of the plugin died in an earlier call")]
     Dead,
@@ -84,9 +87,10 @@ impl ProcessFault {
     /// Whether the instance may be called again after this fault.
     pub fn instance_survives(&self) -> bool {
         match self {
-            ProcessFault::Record { .. } | ProcessFault::BadInput(_) | ProcessFault::InputTooLarge { .. } => {
-                true
-            }
+            ProcessFault::Record { .. }
+            | ProcessFault::BadInput(_)
+            | ProcessFault::InputTooLarge { .. }
+            | ProcessFault::GaveUp(_) => true,
             ProcessFault::Trap { .. }
             | ProcessFault::StackOverflow { .. }
             | ProcessFault::Timeout { .. }
@@ -111,6 +115,7 @@ impl ProcessFault {
             ProcessFault::BadOutput(_) => "bad-output",
             ProcessFault::BadInput(_) => "bad-input",
             ProcessFault::InputTooLarge { .. } => "input-too-large",
+            ProcessFault::GaveUp(_) => "gave-up",
             ProcessFault::Dead => "dead",
         }
     }

@@ -1,13 +1,18 @@
 //! The two traits between the broker and its users' code, and what an instance is given to live with.
 //!
-//! Both traits are synchronous: a caller with an async runtime calls them from its blocking threads.
+//! What takes long or is in no hurry is synchronous, for blocking threads; interceptors' calls are futures.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{PartitionIndex, TopicName};
-use crate::plugin::{InputBatch, ModuleDescription, ModuleDigest, OutputBatch, PluginError, ProcessFault};
+use futures_util::future::BoxFuture;
+
+use crate::plugin::{
+    InputBatch, InterceptorInstance, InterceptorOptions, ModuleDescription, ModuleDigest, OutputBatch,
+    PluginError, ProcessFault,
+};
 
 /// Keeps modules and makes instances of them.
 pub trait PluginHost: Send + Sync {
@@ -27,12 +32,20 @@ pub trait PluginHost: Send + Sync {
     /// Forgets a module. Instances that run it live on until they are dropped.
     fn remove(&self, digest: &ModuleDigest) -> Result<(), PluginError>;
 
-    /// Makes an instance and runs the guest's `init`.
+    /// Makes a processor's instance and runs the guest's `init`.
     fn instantiate(
         &self,
         digest: &ModuleDigest,
         options: InstanceOptions,
     ) -> Result<Box<dyn ProcessorInstance>, PluginError>;
+
+    /// Makes an interceptor's instance and runs the guest's `configure`. The module must be loaded: nothing is
+    /// compiled here.
+    fn instantiate_interceptor<'a>(
+        &'a self,
+        digest: &'a ModuleDigest,
+        options: InterceptorOptions,
+    ) -> BoxFuture<'a, Result<Box<dyn InterceptorInstance>, PluginError>>;
 }
 
 /// One running guest: its own memory, nothing shared with any other instance.
@@ -120,6 +133,33 @@ impl LogSink {
 impl fmt::Debug for LogSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LogSink")
+    }
+}
+
+/// Receives what a guest adds to its counters, on the thread that calls the instance.
+#[derive(Clone)]
+pub struct CounterSink(Arc<dyn Fn(&str, u64) + Send + Sync>);
+
+impl CounterSink {
+    /// A sink that calls `add` with a counter's name, as the guest gave it, and what to add.
+    pub fn new(add: impl Fn(&str, u64) + Send + Sync + 'static) -> CounterSink {
+        CounterSink(Arc::new(add))
+    }
+
+    /// A sink that counts nothing.
+    pub fn none() -> CounterSink {
+        CounterSink::new(|_, _| {})
+    }
+
+    /// Adds to a counter.
+    pub fn add(&self, counter: &str, value: u64) {
+        (self.0)(counter, value);
+    }
+}
+
+impl fmt::Debug for CounterSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CounterSink")
     }
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod fault;
 mod host;
 mod input;
+mod interceptor;
 mod module;
 mod output;
 mod varint;
@@ -18,9 +19,15 @@ pub use disabled::DisabledHost;
 pub use error::PluginError;
 pub use fault::{FaultReason, ProcessFault};
 pub use host::{
-    InstanceContext, InstanceOptions, Limits, LogLevel, LogLine, LogSink, LogSource, PluginHost,
+    CounterSink, InstanceContext, InstanceOptions, Limits, LogLevel, LogLine, LogSink, LogSource, PluginHost,
     ProcessorInstance,
 };
 pub use input::{InputBatch, InputChunk, InputRecord, InputRecords, MalformedInput};
-pub use module::{CONTRACT_VERSION, ModuleDescription, ModuleDigest, World};
+pub(crate) use interceptor::cut_message;
+pub use interceptor::{
+    Acknowledgement, Direction, InterceptorInstance, InterceptorOptions, Origin, RejectionCode, Verdict,
+    Verdicts,
+};
+pub use module::{CONTRACT_VERSION, ModuleDescription, ModuleDigest, PluginKind, World};
+pub(crate) use output::put_body;
 pub use output::{BadOutput, Headers, NewOutput, OutputBatch, OutputBuilder, OutputRecord, RawHeaders};

@@ -81,6 +81,52 @@ pub enum World {
     ProcessorTyped,
     /// `processor-flat`: a batch crosses as one list of bytes.
     ProcessorFlat,
+    /// `interceptor-typed`: records and verdicts cross as WIT records.
+    InterceptorTyped,
+    /// `interceptor-flat`: a batch and its verdicts cross as lists of bytes.
+    InterceptorFlat,
+}
+
+/// What a module can be used as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PluginKind {
+    /// It reads topics and writes topics.
+    Processor,
+    /// It judges records on their way between clients and topics.
+    Interceptor,
+}
+
+impl World {
+    /// All worlds.
+    pub const ALL: [World; 4] =
+        [World::ProcessorFlat, World::ProcessorTyped, World::InterceptorFlat, World::InterceptorTyped];
+
+    /// What modules of this world can be used as.
+    pub const fn kind(self) -> PluginKind {
+        match self {
+            World::ProcessorTyped | World::ProcessorFlat => PluginKind::Processor,
+            World::InterceptorTyped | World::InterceptorFlat => PluginKind::Interceptor,
+        }
+    }
+
+    /// The interface that a module of this world exports, without its version.
+    pub const fn interface(self) -> &'static str {
+        match self {
+            World::ProcessorTyped => "tidemill:plugin/typed-processor",
+            World::ProcessorFlat => "tidemill:plugin/flat-processor",
+            World::InterceptorTyped => "tidemill:plugin/typed-interceptor",
+            World::InterceptorFlat => "tidemill:plugin/flat-interceptor",
+        }
+    }
+}
+
+impl fmt::Display for PluginKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PluginKind::Processor => "processor",
+            PluginKind::Interceptor => "interceptor",
+        })
+    }
 }
 
 impl fmt::Display for World {
@@ -88,6 +134,8 @@ impl fmt::Display for World {
         f.write_str(match self {
             World::ProcessorTyped => "processor-typed",
             World::ProcessorFlat => "processor-flat",
+            World::InterceptorTyped => "interceptor-typed",
+            World::InterceptorFlat => "interceptor-flat",
         })
     }
 }

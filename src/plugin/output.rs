@@ -70,6 +70,17 @@ pub struct OutputRecord<'a> {
     pub source_index: u32,
 }
 
+/// What a v2 record holds besides its place and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Body<'a> {
+    /// The key.
+    pub(crate) key: Option<&'a [u8]>,
+    /// The value; none is a tombstone.
+    pub(crate) value: Option<&'a [u8]>,
+    /// The headers.
+    pub(crate) headers: RawHeaders<'a>,
+}
+
 /// A record's headers in the v2 layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawHeaders<'a> {
@@ -237,34 +248,49 @@ fn check_record(reader: &mut Reader<'_>, topic_count: u32, source_records: u32) 
     if timestamp < -1 {
         return Err(format!("its timestamp is {timestamp}"));
     }
-    let start = reader.at;
+    let whole = reader.bytes;
     let body = reader
         .slice(body_bytes as usize)
         .ok_or_else(|| format!("its body has {body_bytes} bytes, and {} are left", reader.left()))?;
-    let end = start + body.len();
-    let mut rest = body;
-    let key = varint::take_nullable(&mut rest).ok_or("its key cannot be read")?;
-    let key_end = end - rest.len();
-    let value = varint::take_nullable(&mut rest).ok_or("its value cannot be read")?;
-    let value_end = end - rest.len();
-    let headers = RawHeaders::check(rest)?;
-    let span = |end: usize, field: &[u8]| -> Result<Span, String> {
-        Ok(Span {
-            start: fit(end - field.len()).map_err(|bad| bad.0)?,
-            bytes: fit(field.len()).map_err(|bad| bad.0)?,
-        })
+    let Body { key, value, headers } = read_body(body)?;
+    let span = |field: &[u8]| -> Result<Span, String> {
+        let start = field.as_ptr().addr() - whole.as_ptr().addr();
+        Ok(Span { start: fit(start).map_err(|bad| bad.0)?, bytes: fit(field.len()).map_err(|bad| bad.0)? })
     };
     Ok(Entry {
         topic_index,
         source_index,
         partition: PartitionIndex::from_wire(partition),
         timestamp: (timestamp >= 0).then_some(timestamp),
-        body: span(end, body)?,
-        key: key.map(|key| span(key_end, key)).transpose()?,
-        value: value.map(|value| span(value_end, value)).transpose()?,
-        headers: span(end, headers.bytes)?,
+        body: span(body)?,
+        key: key.map(span).transpose()?,
+        value: value.map(span).transpose()?,
+        headers: span(headers.bytes)?,
         header_count: headers.count,
     })
+}
+
+/// The parts of a v2 record from its key's length to its last header, all checked.
+pub(crate) fn read_body(mut body: &[u8]) -> Result<Body<'_>, &'static str> {
+    let key = varint::take_nullable(&mut body).ok_or("its key cannot be read")?;
+    let value = varint::take_nullable(&mut body).ok_or("its value cannot be read")?;
+    Ok(Body { key, value, headers: RawHeaders::check(body)? })
+}
+
+/// Appends a v2 record's parts from its key's length to its last header.
+pub(crate) fn put_body<'a>(
+    out: &mut Vec<u8>,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: impl ExactSizeIterator<Item = (&'a str, Option<&'a [u8]>)>,
+) {
+    varint::put_nullable(out, key);
+    varint::put_nullable(out, value);
+    varint::put(out, i64::try_from(headers.len()).unwrap_or(i64::MAX));
+    for (key, value) in headers {
+        varint::put_nullable(out, Some(key.as_bytes()));
+        varint::put_nullable(out, value);
+    }
 }
 
 fn fit(value: usize) -> Result<u32, BadOutput> {
@@ -349,13 +375,7 @@ impl OutputBuilder {
         out.extend_from_slice(&record.source_index.to_le_bytes());
         out.extend_from_slice(&record.partition.map_or(-1, PartitionIndex::value).to_le_bytes());
         out.extend_from_slice(&record.timestamp.unwrap_or(-1).to_le_bytes());
-        varint::put_nullable(out, record.key);
-        varint::put_nullable(out, record.value);
-        varint::put(out, i64::try_from(record.headers.len()).unwrap_or(i64::MAX));
-        for (key, value) in record.headers {
-            varint::put_nullable(out, Some(key.as_bytes()));
-            varint::put_nullable(out, *value);
-        }
+        put_body(out, record.key, record.value, record.headers.iter().copied());
         let body_bytes = out.len() - start - OUTPUT_RECORD_HEADER_BYTES;
         let body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
         if let Some(field) = out.get_mut(start..start + 4) {

@@ -8,7 +8,7 @@ use super::logs::LogRing;
 use super::status::{TaskBoard, TaskState};
 use crate::clock::Clock;
 use crate::ids::{GroupId, TopicPartition, TransactionalId};
-use crate::plugin::{LogLevel, LogSink, PluginHost};
+use crate::plugin::{LogSink, PluginHost};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -116,17 +116,7 @@ impl TaskContext {
 
     /// Where the module's own lines go.
     pub fn log_sink(&self) -> LogSink {
-        let (logs, clock, source) = (self.logs.clone(), self.clock.clone(), self.input.to_string());
-        LogSink::new(move |line| {
-            let level = match line.level {
-                LogLevel::Trace => "trace",
-                LogLevel::Debug => "debug",
-                LogLevel::Info => "info",
-                LogLevel::Warn => "warn",
-                LogLevel::Error => "error",
-            };
-            logs.push(clock.now(), level, &source, &line.message);
-        })
+        self.logs.sink(self.clock.clone(), self.input.to_string())
     }
 
     /// Makes a call again and again while it fails for reasons that pass, up to the bound.

@@ -250,6 +250,7 @@ fn fault_of(fault: ProcessFault) -> Fault {
         | ProcessFault::StackOverflow { .. }
         | ProcessFault::Timeout { .. }
         | ProcessFault::OutOfMemory { .. }
+        | ProcessFault::GaveUp(_)
         | ProcessFault::Dead => (None, Again::Worthwhile),
         // The same bytes give the same answer; only a smaller batch may do better.
         ProcessFault::OutputTooLarge { .. }
@@ -268,6 +269,7 @@ fn fault_of(fault: ProcessFault) -> Fault {
         | ProcessFault::BadOutput(_)
         | ProcessFault::BadInput(_)
         | ProcessFault::InputTooLarge { .. }
+        | ProcessFault::GaveUp(_)
         | ProcessFault::Dead) => other.to_string(),
     };
     Fault { index, code, message, again }

@@ -3,10 +3,12 @@
 //! A module that shouts is cut to a rate; how much was left out is said in a line of its own. No
 //! IO: the admin API reads the ring.
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
+use crate::plugin::{LogLevel, LogSink};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// The longest text of one line; longer ones are cut.
@@ -100,6 +102,21 @@ impl LogRing {
         let last = ring.last_sequence;
         drop(ring);
         self.grown.send_replace(last);
+    }
+
+    /// A sink that takes an instance's lines, under the name of who says them.
+    pub fn sink(self: &Arc<Self>, clock: Clock, source: String) -> LogSink {
+        let ring = Arc::clone(self);
+        LogSink::new(move |line| {
+            let level = match line.level {
+                LogLevel::Trace => "trace",
+                LogLevel::Debug => "debug",
+                LogLevel::Info => "info",
+                LogLevel::Warn => "warn",
+                LogLevel::Error => "error",
+            };
+            ring.push(clock.now(), level, &source, &line.message);
+        })
     }
 
     /// The lines with numbers above `since`.

@@ -4,6 +4,7 @@
 //! and commits outputs, dead letters and the consumed offset in one transaction. It goes through
 //! the same broker calls as a client's request: no side door. Nothing here knows sockets or wasmtime.
 
+pub mod attachments;
 pub mod backend;
 mod broker_backend;
 mod commit_stage;

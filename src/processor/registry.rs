@@ -1,9 +1,11 @@
-//! The catalogue of what is deployed: modules by digest and name, and processor definitions.
+//! The catalogue of what is deployed: modules by digest and name, processors, attachments of interceptors.
 //!
 //! A fold over records: a change is decided here, persisted by the caller's function, and only then
 //! applied, so that what anyone sees has already been kept. Knows no files, no topics, no tasks.
 
 use super::definition::{DefinitionError, ProcessorDefinition, RunMode};
+use crate::interceptor::{Attachment, AttachmentError};
+use crate::plugin::{PluginKind, World};
 use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,13 @@ pub enum RegistryRecord {
         /// Its name.
         name: String,
     },
+    /// An interceptor is attached, or its attachment replaced.
+    PutInterceptor(Box<Attachment>),
+    /// An interceptor is detached.
+    DeleteInterceptor {
+        /// The attachment's name.
+        name: String,
+    },
 }
 
 impl RegistryRecord {
@@ -42,14 +51,20 @@ impl RegistryRecord {
             | RegistryRecord::DeleteModule { digest } => format!("module/{digest}"),
             RegistryRecord::PutProcessor(definition) => format!("processor/{}", definition.name),
             RegistryRecord::DeleteProcessor { name } => format!("processor/{name}"),
+            RegistryRecord::PutInterceptor(attachment) => format!("interceptor/{}", attachment.name),
+            RegistryRecord::DeleteInterceptor { name } => format!("interceptor/{name}"),
         }
     }
 
     /// Whether the record says that something is gone.
     pub fn is_deletion(&self) -> bool {
         match self {
-            RegistryRecord::PutModule(_) | RegistryRecord::PutProcessor(_) => false,
-            RegistryRecord::DeleteModule { .. } | RegistryRecord::DeleteProcessor { .. } => true,
+            RegistryRecord::PutModule(_)
+            | RegistryRecord::PutProcessor(_)
+            | RegistryRecord::PutInterceptor(_) => false,
+            RegistryRecord::DeleteModule { .. }
+            | RegistryRecord::DeleteProcessor { .. }
+            | RegistryRecord::DeleteInterceptor { .. } => true,
         }
     }
 
@@ -105,14 +120,30 @@ pub enum RegistryError {
         /// How many there are.
         count: usize,
     },
-    /// A module that processors use cannot be deleted.
-    #[error("module {digest} is used by {}", .processors.join(", "))]
+    /// A module that is in use cannot be deleted.
+    #[error("module {digest} is used by {}", .users.join(", "))]
     ModuleInUse {
         /// The module.
         digest: String,
-        /// The processors that use it.
-        processors: Vec<String>,
+        /// The processors and interceptors that use it.
+        users: Vec<String>,
     },
+    /// A module cannot be used as what it is not.
+    #[error("module {digest} is for the world {world}: it is no {wanted}")]
+    WrongKind {
+        /// The module.
+        digest: String,
+        /// Its world.
+        world: String,
+        /// What is needed.
+        wanted: PluginKind,
+    },
+    /// The attachment breaks a rule.
+    #[error(transparent)]
+    Attachment(#[from] AttachmentError),
+    /// No interceptor of this name is attached.
+    #[error("there is no interceptor \"{0}\"")]
+    UnknownInterceptor(String),
     /// No processor has this name.
     #[error("there is no processor \"{0}\"")]
     UnknownProcessor(String),
@@ -125,6 +156,7 @@ pub enum RegistryError {
 struct Catalogue {
     modules: BTreeMap<String, ModuleEntry>,
     processors: BTreeMap<String, Arc<ProcessorDefinition>>,
+    interceptors: BTreeMap<String, Arc<Attachment>>,
 }
 
 impl Catalogue {
@@ -145,11 +177,30 @@ impl Catalogue {
             RegistryRecord::DeleteProcessor { name } => {
                 self.processors.remove(name);
             }
+            RegistryRecord::PutInterceptor(attachment) => {
+                self.interceptors.insert(attachment.name.clone(), Arc::new(attachment.as_ref().clone()));
+            }
+            RegistryRecord::DeleteInterceptor { name } => {
+                self.interceptors.remove(name);
+            }
         }
     }
 
     fn users_of(&self, digest: &str) -> Vec<String> {
-        self.processors.values().filter(|p| p.module == digest).map(|p| p.name.clone()).collect()
+        let processors = self.processors.values().filter(|processor| processor.module == digest);
+        let interceptors = self.interceptors.values().filter(|attachment| attachment.module == digest);
+        let processors = processors.map(|processor| processor.name.clone());
+        processors.chain(interceptors.map(|attachment| attachment.name.clone())).collect()
+    }
+
+    /// Whether a module is there, and is what it is to be used as.
+    fn check_module(&self, digest: &str, wanted: PluginKind) -> Result<(), RegistryError> {
+        let entry = self.modules.get(digest).ok_or_else(|| RegistryError::UnknownModule(digest.into()))?;
+        let world = World::ALL.into_iter().find(|world| world.to_string() == entry.world);
+        if world.is_some_and(|world| world.kind() == wanted) {
+            return Ok(());
+        }
+        Err(RegistryError::WrongKind { digest: digest.into(), world: entry.world.clone(), wanted })
     }
 }
 
@@ -199,6 +250,16 @@ impl Registry {
         self.catalogue.read().processors.get(name).cloned()
     }
 
+    /// Every attachment of an interceptor, by name.
+    pub fn interceptors(&self) -> Vec<Arc<Attachment>> {
+        self.catalogue.read().interceptors.values().cloned().collect()
+    }
+
+    /// One attachment.
+    pub fn interceptor(&self, name: &str) -> Option<Arc<Attachment>> {
+        self.catalogue.read().interceptors.get(name).cloned()
+    }
+
     /// Every module, by digest.
     pub fn modules(&self) -> Vec<ModuleEntry> {
         self.catalogue.read().modules.values().cloned().collect()
@@ -223,7 +284,7 @@ impl Registry {
         }
     }
 
-    /// The names of the processors that run this module.
+    /// The names of the processors and interceptors that run this module.
     pub fn users_of(&self, digest: &str) -> Vec<String> {
         self.catalogue.read().users_of(digest)
     }
@@ -238,13 +299,13 @@ impl Registry {
         Ok(entry)
     }
 
-    /// Forgets a module that no processor uses.
+    /// Forgets a module that nothing uses.
     pub async fn delete_module(&self, wanted: &str) -> Result<ModuleEntry, RegistryError> {
         let _turn = self.turn.lock().await;
         let entry = self.module(wanted)?;
-        let processors = self.users_of(&entry.digest);
-        if !processors.is_empty() {
-            return Err(RegistryError::ModuleInUse { digest: entry.digest, processors });
+        let users = self.users_of(&entry.digest);
+        if !users.is_empty() {
+            return Err(RegistryError::ModuleInUse { digest: entry.digest, users });
         }
         self.commit(RegistryRecord::DeleteModule { digest: entry.digest.clone() }).await?;
         Ok(entry)
@@ -254,11 +315,29 @@ impl Registry {
     pub fn check_processor(&self, definition: &ProcessorDefinition) -> Result<(), RegistryError> {
         let catalogue = self.catalogue.read();
         definition.validate(catalogue.processors.values().map(Arc::as_ref))?;
-        if catalogue.modules.contains_key(&definition.module) {
-            Ok(())
-        } else {
-            Err(RegistryError::UnknownModule(definition.module.clone()))
+        catalogue.check_module(&definition.module, PluginKind::Processor)
+    }
+
+    /// Checks an attachment against what is there, without changing anything.
+    pub fn check_interceptor(&self, attachment: &Attachment) -> Result<(), RegistryError> {
+        attachment.validate()?;
+        self.catalogue.read().check_module(&attachment.module, PluginKind::Interceptor)
+    }
+
+    /// Attaches an interceptor, or replaces its attachment.
+    pub async fn put_interceptor(&self, attachment: Attachment) -> Result<(), RegistryError> {
+        let _turn = self.turn.lock().await;
+        self.check_interceptor(&attachment)?;
+        self.commit(RegistryRecord::PutInterceptor(Box::new(attachment))).await
+    }
+
+    /// Detaches an interceptor.
+    pub async fn delete_interceptor(&self, name: &str) -> Result<(), RegistryError> {
+        let _turn = self.turn.lock().await;
+        if self.interceptor(name).is_none() {
+            return Err(RegistryError::UnknownInterceptor(name.into()));
         }
+        self.commit(RegistryRecord::DeleteInterceptor { name: name.into() }).await
     }
 
     /// Deploys or replaces a processor.

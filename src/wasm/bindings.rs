@@ -1,4 +1,4 @@
-//! The generated bindings of both worlds. `wit/` is the one definition; nothing else is in this file.
+//! The generated bindings of all worlds. `wit/` is the one definition; nothing else is in this file.
 #![allow(missing_docs, clippy::all, reason = "generated code")]
 
 pub(super) mod flat {
@@ -13,6 +13,38 @@ pub(super) mod typed {
         with: {
             "tidemill:plugin/log": super::flat::tidemill::plugin::log,
             "tidemill:plugin/config": super::flat::tidemill::plugin::config,
+            "tidemill:plugin/metrics": super::flat::tidemill::plugin::metrics,
+        },
+    });
+}
+
+pub(super) mod flat_interceptor {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "interceptor-flat",
+        exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: true },
+        with: {
+            "tidemill:plugin/log": super::flat::tidemill::plugin::log,
+            "tidemill:plugin/config": super::flat::tidemill::plugin::config,
+            "tidemill:plugin/metrics": super::flat::tidemill::plugin::metrics,
+            "tidemill:plugin/interception": super::typed_interceptor::tidemill::plugin::interception,
+        },
+    });
+}
+
+pub(super) mod typed_interceptor {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "interceptor-typed",
+        exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: true },
+        with: {
+            "tidemill:plugin/log": super::flat::tidemill::plugin::log,
+            "tidemill:plugin/config": super::flat::tidemill::plugin::config,
+            "tidemill:plugin/metrics": super::flat::tidemill::plugin::metrics,
+            // A record that no function uses gets no lifetime, and does not compile: so not from this world.
+            "tidemill:plugin/types": super::typed::tidemill::plugin::types,
         },
     });
 }

@@ -3,14 +3,16 @@
 //! The ticker moves the engine's epoch on only while some call runs: an idle broker has no timer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel};
 
-/// How often the epoch moves on while calls run: the grain of deadlines.
-const TICK: Duration = Duration::from_millis(5);
+/// How often the epoch moves on while calls run: the grain of deadlines, and the slice of time after which an
+/// interceptor gives its thread back.
+const TICK: Duration = Duration::from_millis(2);
 
 /// The present moment on the monotonic clock, for measuring only.
 #[allow(
@@ -48,14 +50,12 @@ pub(super) struct Ticker {
 
 struct Shared {
     engine: Engine,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    running: usize,
-    stopping: bool,
+    running: AtomicUsize,
+    /// Set by the ticker before it looks at `running` for the last time, and read by callers after they have
+    /// raised it: so one of both sees the other.
+    asleep: AtomicBool,
+    stopping: Mutex<bool>,
+    woken: Condvar,
 }
 
 /// A call under way; the epoch moves on as long as it lives.
@@ -63,7 +63,13 @@ pub(super) struct RunningCall(Arc<Shared>);
 
 impl Ticker {
     pub(super) fn start(engine: Engine) -> std::io::Result<Ticker> {
-        let shared = Arc::new(Shared { engine, state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            engine,
+            running: AtomicUsize::new(0),
+            asleep: AtomicBool::new(false),
+            stopping: Mutex::new(false),
+            woken: Condvar::new(),
+        });
         let ticking = Arc::clone(&shared);
         let thread =
             std::thread::Builder::new().name("wasm-ticker".to_owned()).spawn(move || ticking.tick())?;
@@ -72,10 +78,10 @@ impl Ticker {
 
     /// Announces a call.
     pub(super) fn call(&self) -> RunningCall {
-        let mut state = self.shared.state.lock();
-        state.running += 1;
-        if state.running == 1 {
-            self.shared.changed.notify_one();
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
+        if self.shared.asleep.load(Ordering::SeqCst) {
+            let _awake = self.shared.stopping.lock();
+            self.shared.woken.notify_one();
         }
         RunningCall(Arc::clone(&self.shared))
     }
@@ -90,12 +96,14 @@ impl Ticker {
 
 impl Shared {
     fn tick(&self) {
-        let mut state = self.state.lock();
-        while !state.stopping {
-            if state.running == 0 {
-                self.changed.wait(&mut state);
+        let mut stopping = self.stopping.lock();
+        while !*stopping {
+            self.asleep.store(true, Ordering::SeqCst);
+            if self.running.load(Ordering::SeqCst) == 0 {
+                self.woken.wait(&mut stopping);
             } else {
-                self.changed.wait_for(&mut state, TICK);
+                self.asleep.store(false, Ordering::SeqCst);
+                self.woken.wait_for(&mut stopping, TICK);
                 self.engine.increment_epoch();
             }
         }
@@ -104,14 +112,14 @@ impl Shared {
 
 impl Drop for RunningCall {
     fn drop(&mut self) {
-        self.0.state.lock().running -= 1;
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.shared.state.lock().stopping = true;
-        self.shared.changed.notify_one();
+        *self.shared.stopping.lock() = true;
+        self.shared.woken.notify_one();
         if let Some(thread) = self.thread.take() {
             // A panicked ticker has nothing left to stop.
             let _ = thread.join();

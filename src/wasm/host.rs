@@ -9,15 +9,19 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use super::bindings::flat::ProcessorFlatPre;
+use super::bindings::flat_interceptor::InterceptorFlatPre;
 use super::bindings::typed::ProcessorTypedPre;
+use super::bindings::typed_interceptor::InterceptorTypedPre;
 use super::engine::{self, Ticker};
-use super::instance;
-use super::state::{self, GuestState};
+use super::state::{self, Calls, GuestState};
 use super::store::ModuleStore;
 use super::upload;
+use super::{instance, interceptor};
 use crate::plugin::{
-    InstanceOptions, ModuleDescription, ModuleDigest, PluginError, PluginHost, ProcessorInstance, World,
+    InstanceOptions, InterceptorInstance, InterceptorOptions, ModuleDescription, ModuleDigest, PluginError,
+    PluginHost, PluginKind, ProcessorInstance, World,
 };
+use futures_util::future::BoxFuture;
 
 /// Where a host keeps its modules, and how big they may be.
 #[derive(Clone, Debug)]
@@ -39,6 +43,7 @@ impl WasmHostOptions {
 pub struct WasmHost {
     engine: Engine,
     linker: Linker<GuestState>,
+    yielding_linker: Linker<GuestState>,
     ticker: Arc<Ticker>,
     store: ModuleStore,
     loaded: Mutex<BTreeMap<ModuleDigest, Arc<Loaded>>>,
@@ -55,6 +60,8 @@ pub(super) struct Loaded {
 pub(super) enum LoadedWorld {
     Flat(ProcessorFlatPre<GuestState>),
     Typed(ProcessorTypedPre<GuestState>),
+    FlatInterceptor(InterceptorFlatPre<GuestState>),
+    TypedInterceptor(InterceptorTypedPre<GuestState>),
 }
 
 impl WasmHost {
@@ -64,7 +71,8 @@ impl WasmHost {
             PluginError::Instantiate(format!("the engine does not start: {error:#}"))
         };
         let engine = Engine::new(&engine::config()).map_err(start)?;
-        let linker = state::linker(&engine).map_err(start)?;
+        let linker = state::linker(&engine, Calls::Blocking).map_err(start)?;
+        let yielding_linker = state::linker(&engine, Calls::Yielding).map_err(start)?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| {
             PluginError::Instantiate(format!("the engine's ticker does not start: {error}"))
         })?;
@@ -72,6 +80,7 @@ impl WasmHost {
         Ok(WasmHost {
             engine,
             linker,
+            yielding_linker,
             ticker: Arc::new(ticker),
             store,
             loaded: Mutex::default(),
@@ -111,10 +120,20 @@ impl WasmHost {
         let exports = |error: wasmtime::Error| {
             PluginError::WrongWorld(format!("the module's exports do not fit the world {world}: {error:#}"))
         };
-        let pre = self.linker.instantiate_pre(component).map_err(imports)?;
+        let linker = match world.kind() {
+            PluginKind::Processor => &self.linker,
+            PluginKind::Interceptor => &self.yielding_linker,
+        };
+        let pre = linker.instantiate_pre(component).map_err(imports)?;
         let pre = match world {
             World::ProcessorFlat => LoadedWorld::Flat(ProcessorFlatPre::new(pre).map_err(exports)?),
             World::ProcessorTyped => LoadedWorld::Typed(ProcessorTypedPre::new(pre).map_err(exports)?),
+            World::InterceptorFlat => {
+                LoadedWorld::FlatInterceptor(InterceptorFlatPre::new(pre).map_err(exports)?)
+            }
+            World::InterceptorTyped => {
+                LoadedWorld::TypedInterceptor(InterceptorTypedPre::new(pre).map_err(exports)?)
+            }
         };
         Ok(Loaded { pre })
     }
@@ -193,5 +212,19 @@ impl PluginHost for WasmHost {
         let loaded = self.loaded(digest)?;
         let instance = instance::start(&self.engine, Arc::clone(&self.ticker), &loaded.pre, &options)?;
         Ok(Box::new(instance))
+    }
+
+    fn instantiate_interceptor<'a>(
+        &'a self,
+        digest: &'a ModuleDigest,
+        options: InterceptorOptions,
+    ) -> BoxFuture<'a, Result<Box<dyn InterceptorInstance>, PluginError>> {
+        let loaded = self.loaded.lock().get(digest).cloned();
+        let ticker = Arc::clone(&self.ticker);
+        Box::pin(async move {
+            let loaded = loaded.ok_or(PluginError::NotFound(*digest))?;
+            let instance = interceptor::start(&self.engine, ticker, &loaded.pre, options).await?;
+            Ok(Box::new(instance) as Box<dyn InterceptorInstance>)
+        })
     }
 }

@@ -10,11 +10,11 @@ use super::bindings::{flat, typed};
 use super::engine::Ticker;
 use super::fault::FailedCall;
 use super::host::LoadedWorld;
-use super::state::GuestState;
+use super::state::{Given, GuestState};
 use crate::ids::PartitionIndex;
 use crate::plugin::{
-    FaultReason, InputBatch, InputRecord, InstanceOptions, Limits, NewOutput, OutputBatch, OutputBuilder,
-    PluginError, ProcessFault, ProcessorInstance,
+    CounterSink, FaultReason, InputBatch, InputRecord, InstanceOptions, Limits, NewOutput, OutputBatch,
+    OutputBuilder, PluginError, PluginKind, ProcessFault, ProcessorInstance,
 };
 
 use flat::exports::tidemill::plugin::flat_processor;
@@ -22,9 +22,9 @@ use typed::exports::tidemill::plugin::typed_processor;
 use typed::tidemill::plugin::types::HeaderParam;
 
 /// What host calls may copy besides a batch's output: log lines, config values.
-const SMALL_COPIES_BYTES_MAX: usize = 1 << 20;
+pub(super) const SMALL_COPIES_BYTES_MAX: usize = 1 << 20;
 /// How much larger typed records are in this process's memory than in the flat layout, at most.
-const TYPED_EXPANSION: usize = 8;
+pub(super) const TYPED_EXPANSION: usize = 8;
 
 /// A guest with its memory. Its parts go away with the first fatal fault.
 pub(super) struct Instance {
@@ -53,7 +53,13 @@ pub(super) fn start(
     options: &InstanceOptions,
 ) -> Result<Instance, PluginError> {
     let limits = options.limits;
-    let mut store = Store::new(engine, GuestState::new(options));
+    let given = Given {
+        limits: &options.limits,
+        config: &options.config,
+        log: &options.log,
+        counters: &CounterSink::none(),
+    };
+    let mut store = Store::new(engine, GuestState::new(given));
     store.limiter(GuestState::limiter);
     store.epoch_deadline_trap();
     let running = ticker.call();
@@ -71,12 +77,15 @@ pub(super) fn start(
             let failed = failed_call(store.data_mut(), error, &limits, limits.init_time_max);
             Err(PluginError::InitFailed(failed.fault()))
         }
+        Err(StartError::WrongKind) => Err(PluginError::WrongKind { wanted: PluginKind::Processor }),
     }
 }
 
-enum StartError {
+pub(super) enum StartError {
     Instantiate(wasmtime::Error),
     Init(wasmtime::Error),
+    /// The module is of another kind.
+    WrongKind,
 }
 
 fn init(
@@ -107,10 +116,15 @@ fn init(
             let answer = guest.tidemill_plugin_typed_processor().call_init(&mut *store, context);
             Ok((Guest::Typed(guest), answer.map_err(StartError::Init)?))
         }
+        LoadedWorld::FlatInterceptor(_) | LoadedWorld::TypedInterceptor(_) => Err(StartError::WrongKind),
     }
 }
 
-fn instantiation_failed(state: &mut GuestState, error: &wasmtime::Error, limits: &Limits) -> PluginError {
+pub(super) fn instantiation_failed(
+    state: &mut GuestState,
+    error: &wasmtime::Error,
+    limits: &Limits,
+) -> PluginError {
     if state.take_memory_refused() {
         let bytes_max = limits.memory_bytes_max;
         return PluginError::Instantiate(format!(
@@ -120,7 +134,7 @@ fn instantiation_failed(state: &mut GuestState, error: &wasmtime::Error, limits:
     PluginError::Instantiate(format!("{error:#}"))
 }
 
-fn failed_call(
+pub(super) fn failed_call(
     state: &mut GuestState,
     error: wasmtime::Error,
     limits: &Limits,
@@ -288,7 +302,7 @@ fn typed_output(
     builder.build(source_records).map_err(|bad| ProcessFault::BadOutput(bad.0))
 }
 
-fn check_output_size(bytes: usize, limits: &Limits) -> Result<(), ProcessFault> {
+pub(super) fn check_output_size(bytes: usize, limits: &Limits) -> Result<(), ProcessFault> {
     if bytes > limits.output_bytes_max {
         return Err(ProcessFault::OutputTooLarge { bytes_max: limits.output_bytes_max as u64 });
     }

@@ -12,6 +12,7 @@ mod engine;
 mod fault;
 mod host;
 mod instance;
+mod interceptor;
 mod log;
 mod state;
 mod store;

@@ -12,9 +12,10 @@ use wasmtime_wasi::{
     Deterministic, HostMonotonicClock, HostWallClock, ResourceTable, WasiCtx, WasiCtxView, WasiView,
 };
 
-use super::bindings::flat::tidemill::plugin::{config, log};
+use super::bindings::flat::tidemill::plugin::{config, log, metrics};
+use super::engine::Ticker;
 use super::log::GuestLog;
-use crate::plugin::{InstanceOptions, Limits, LogLevel, LogSource};
+use crate::plugin::{CounterSink, Limits, LogLevel, LogSink, LogSource};
 
 /// Elements over all tables; Python needs about 20 thousand.
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
@@ -30,6 +31,17 @@ pub(super) struct GuestState {
     wasi: WasiCtx,
     table: ResourceTable,
     memory: MemoryUse,
+    counters: CounterSink,
+    /// How much longer a call may run that gives its thread back after each slice.
+    slices_left: u64,
+}
+
+/// What a guest of any kind is given.
+pub(super) struct Given<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) config: &'a [(String, String)],
+    pub(super) log: &'a LogSink,
+    pub(super) counters: &'a CounterSink,
 }
 
 struct MemoryUse {
@@ -40,15 +52,28 @@ struct MemoryUse {
 }
 
 impl GuestState {
-    pub(super) fn new(options: &InstanceOptions) -> GuestState {
-        let log = GuestLog::new(options.log.clone(), &options.limits);
+    pub(super) fn new(given: Given<'_>) -> GuestState {
+        let log = GuestLog::new(given.log.clone(), given.limits);
         GuestState {
-            config: options.config.iter().cloned().collect(),
+            config: given.config.iter().cloned().collect(),
+            counters: given.counters.clone(),
             wasi: wasi(&log),
             log,
             table: ResourceTable::new(),
-            memory: MemoryUse::new(&options.limits),
+            memory: MemoryUse::new(given.limits),
+            slices_left: 0,
         }
+    }
+
+    /// Allows a call to run for as long as this from now on.
+    pub(super) fn give_time(&mut self, time_max: Duration) {
+        self.slices_left = Ticker::epochs(time_max);
+    }
+
+    /// Takes one slice of time off what a call has; `false` if that was the last.
+    pub(super) fn take_slice(&mut self) -> bool {
+        self.slices_left = self.slices_left.saturating_sub(1);
+        self.slices_left > 0
     }
 
     /// Whether the guest was refused memory since this was last asked.
@@ -61,14 +86,27 @@ impl GuestState {
     }
 }
 
+/// How guests are called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Calls {
+    /// On a thread of their own.
+    Blocking,
+    /// As futures, which give their thread back after each slice of time.
+    Yielding,
+}
+
 /// The linker with everything that guests may import.
-pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
+pub(super) fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
-    // WASI's own `poll` would block this thread out of the deadline's reach.
+    match calls {
+        Calls::Blocking => wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?,
+        Calls::Yielding => wasmtime_wasi::p2::add_to_linker_async(&mut linker)?,
+    }
+    // WASI's own `poll` would wait out of the deadline's reach.
     linker.allow_shadowing(true);
     poll::add_to_linker::<GuestState, PollAtOnce>(&mut linker, PollTable::of)?;
     linker.allow_shadowing(false);
+    metrics::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
     log::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
     config::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
     Ok(linker)
@@ -181,6 +219,12 @@ impl log::Host for GuestState {
             log::Level::Error => LogLevel::Error,
         };
         self.log.write(level, &message);
+    }
+}
+
+impl metrics::Host for GuestState {
+    fn add(&mut self, counter: String, value: u64) {
+        self.counters.add(&counter, value);
     }
 }
 

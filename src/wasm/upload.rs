@@ -5,13 +5,12 @@ use wasmtime::component::types::{Component as ComponentType, ComponentItem};
 
 use crate::plugin::{CONTRACT_VERSION, PluginError, World};
 
-const FLAT: &str = "tidemill:plugin/flat-processor";
-const TYPED: &str = "tidemill:plugin/typed-processor";
-
 /// Interfaces that guests may import: the contract's own, and WASI 0.2, which is linked and grants nothing.
-const OFFERED: [(&str, &str); 9] = [
+const OFFERED: [(&str, &str); 11] = [
     ("tidemill:plugin/log", "0.1."),
     ("tidemill:plugin/config", "0.1."),
+    ("tidemill:plugin/metrics", "0.1."),
+    ("tidemill:plugin/interception", "0.1."),
     ("tidemill:plugin/types", "0.1."),
     ("wasi:io/", "0.2."),
     ("wasi:cli/", "0.2."),
@@ -76,7 +75,7 @@ pub(super) fn check_interface(component: &ComponentType, engine: &Engine) -> Res
         let text = format!(
             "the module imports what plugins are not offered: {}. Offered are {} (version {CONTRACT_VERSION}) and WASI 0.2",
             missing.join(", "),
-            "tidemill:plugin/log and tidemill:plugin/config",
+            "tidemill:plugin/log, tidemill:plugin/config and tidemill:plugin/metrics",
         );
         return Err(PluginError::ImportsNotOffered(text));
     }
@@ -104,24 +103,28 @@ fn is_offered(import: &str) -> bool {
 
 fn check_world(exports: &[String]) -> Result<(World, String), PluginError> {
     let wrong = |text: String| Err(PluginError::WrongWorld(text));
-    let found = |interface: &str| {
-        let versions = exports.iter().filter_map(|name| name.strip_prefix(interface)?.strip_prefix('@'));
+    let version_of = |world: World| {
+        let versions =
+            exports.iter().filter_map(|name| name.strip_prefix(world.interface())?.strip_prefix('@'));
         versions.map(str::to_owned).next()
     };
-    let (world, name, version) = match (found(FLAT), found(TYPED)) {
-        (Some(version), None) => (World::ProcessorFlat, FLAT, version),
-        (None, Some(version)) => (World::ProcessorTyped, TYPED, version),
-        (Some(_), Some(_)) => {
-            return wrong(format!("the module exports both {FLAT} and {TYPED}: it must be one of them"));
+    let mut found = World::ALL.into_iter().filter_map(|world| Some((world, version_of(world)?)));
+    let (world, version) = match (found.next(), found.next()) {
+        (Some(only), None) => only,
+        (Some((one, _)), Some((other, _))) => {
+            let (one, other) = (one.interface(), other.interface());
+            return wrong(format!("the module exports both {one} and {other}: it must be one of them"));
         }
-        (None, None) => {
+        (None, _) => {
             let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+            let expected = World::ALL.map(|world| format!("{}@{CONTRACT_VERSION}", world.interface()));
             return wrong(format!(
-                "the module is no Tidemill plugin: it exports {exports}, and one of {FLAT}@{CONTRACT_VERSION} \
-                 and {TYPED}@{CONTRACT_VERSION} is expected"
+                "the module is no Tidemill plugin: it exports {exports}, and one of {} is expected",
+                expected.join(", ")
             ));
         }
     };
+    let name = world.interface();
     if !version.starts_with("0.1.") {
         return wrong(format!(
             "the module was built for {name} version {version}, and this broker speaks version {CONTRACT_VERSION}"

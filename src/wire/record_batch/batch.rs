@@ -135,12 +135,12 @@ impl RecordBatch {
         }
     }
 
-    fn attributes(&self) -> i16 {
+    pub(super) fn attributes(&self) -> i16 {
         let header = self.header_bytes();
         i16::from_be_bytes([header[ATTRIBUTES_AT], header[ATTRIBUTES_AT + 1]])
     }
 
-    fn header_bytes(&self) -> [u8; HEADER_BYTES] {
+    pub(super) fn header_bytes(&self) -> [u8; HEADER_BYTES] {
         *self.bytes.first_chunk().expect("a checked batch has a whole header")
     }
 

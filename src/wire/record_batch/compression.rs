@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use super::BatchError;
 
-const CODEC_MASK: i16 = 0x07;
+/// The bits of a batch's attributes that name its codec.
+pub(super) const CODEC_MASK: i16 = 0x07;
 /// Kafka's default levels (`CompressionType`'s `DEFAULT_LEVEL`s).
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;

@@ -16,6 +16,7 @@ mod compression;
 mod error;
 mod header;
 mod records;
+mod rewrite;
 
 pub use batch::RecordBatch;
 pub use builder::{BatchBuilder, BatchKind, BatchOptions, NewRecord, RawRecord, Transactional};
@@ -24,6 +25,7 @@ pub use compression::Compression;
 pub use error::BatchError;
 pub use header::{BatchHeader, BatchProducer, TimestampType};
 pub use records::{HeaderIter, RawHeaders, RecordIter, RecordView, Records};
+pub use rewrite::RecordChange;
 
 /// Bytes of a batch before its records.
 pub const HEADER_BYTES: usize = 61;
@@ -36,6 +38,7 @@ const MAGIC_AT: usize = 16;
 const CRC_AT: usize = 17;
 const ATTRIBUTES_AT: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
+const RECORD_COUNT_AT: usize = 57;
 
 #[cfg(test)]
 pub(in crate::wire) mod fixtures;

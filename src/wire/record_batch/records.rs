@@ -40,6 +40,11 @@ impl Records {
         RecordIter { records: self, reader: ByteReader::new(&self.bytes), next_index: 0, ended: false }
     }
 
+    /// The same batch's records after a change.
+    pub(super) fn with_region(&self, bytes: Bytes, record_count: i32) -> Records {
+        Records { bytes, record_count, ..self.clone() }
+    }
+
     /// The records region in the v2 layout, uncompressed.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

@@ -1,0 +1,209 @@
+//! An attachment at work: its calls, its policy for faults, its queue of acknowledgements.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::attachment::Scope;
+use super::counters::{Counters, CountersView};
+use super::pool::Pool;
+use super::{Attachment, FaultPolicy};
+use crate::plugin::{
+    Acknowledgement, CounterSink, Direction, InputBatch, InterceptorOptions, LogSink, ModuleDigest, Origin,
+    PluginError, PluginHost, ProcessFault, Verdicts,
+};
+
+/// Batches whose acknowledgement waits to be told; whoever comes then waits too.
+const ACKNOWLEDGEMENTS_WAITING_MAX: usize = 1024;
+/// Batches that are told in one call.
+const ACKNOWLEDGEMENTS_PER_CALL_MAX: usize = 256;
+
+/// The present moment on the monotonic clock, for measuring and pausing.
+#[allow(clippy::disallowed_methods, reason = "measures calls; decides nothing that is replayed")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+/// An attachment at work.
+pub struct Link {
+    attachment: Attachment,
+    scope: Scope,
+    pool: Arc<Pool>,
+    counters: Arc<Counters>,
+    acknowledgements: mpsc::Sender<Acknowledgement>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("attachment", &self.attachment).finish_non_exhaustive()
+    }
+}
+
+/// Why an interceptor gave no verdicts.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct LinkFault {
+    /// A short stable name.
+    pub kind: &'static str,
+    /// What happened.
+    pub message: String,
+}
+
+impl LinkFault {
+    pub(super) fn of_plugin(error: &PluginError) -> LinkFault {
+        LinkFault { kind: "instantiate", message: error.to_string() }
+    }
+
+    pub(super) fn closed() -> LinkFault {
+        LinkFault { kind: "detached", message: "the interceptor was detached just now".to_owned() }
+    }
+}
+
+impl From<ProcessFault> for LinkFault {
+    fn from(fault: ProcessFault) -> LinkFault {
+        LinkFault { kind: fault.kind(), message: fault.to_string() }
+    }
+}
+
+/// What tells acknowledgements, until nobody holds the link any more; then the instances are closed.
+pub(super) struct Teller {
+    attachment: String,
+    pool: Arc<Pool>,
+    counters: Arc<Counters>,
+    queue: mpsc::Receiver<Acknowledgement>,
+}
+
+impl Link {
+    /// A link of a validated attachment, and what must run for as long as it is used.
+    pub(super) fn new(
+        attachment: Attachment,
+        digest: ModuleDigest,
+        host: Arc<dyn PluginHost>,
+        log: LogSink,
+    ) -> (Link, Teller) {
+        let counters = Arc::new(Counters::default());
+        let own = Arc::clone(&counters);
+        let options = InterceptorOptions {
+            attachment: attachment.name.clone(),
+            limits: attachment.limits.of_instance(),
+            config: attachment.config.clone().into_iter().collect(),
+            log,
+            counters: CounterSink::new(move |name, value| own.add_own(name, value)),
+        };
+        let pool = Arc::new(Pool::new(host, digest, options));
+        let (acknowledgements, queue) = mpsc::channel(ACKNOWLEDGEMENTS_WAITING_MAX);
+        let teller = Teller {
+            attachment: attachment.name.clone(),
+            pool: Arc::clone(&pool),
+            counters: Arc::clone(&counters),
+            queue,
+        };
+        let scope = Scope::of(&attachment);
+        (Link { attachment, scope, pool, counters, acknowledgements }, teller)
+    }
+
+    /// The attachment.
+    pub fn attachment(&self) -> &Attachment {
+        &self.attachment
+    }
+
+    /// What it has done so far.
+    pub fn counters(&self) -> CountersView {
+        self.counters.view()
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Makes sure that there is an instance: the first thing to do with a new attachment.
+    pub async fn warm_up(&self) -> Result<(), LinkFault> {
+        let lease = self.pool.take().await?;
+        self.pool.give_back(lease, &Ok(()));
+        Ok(())
+    }
+
+    /// The verdicts on a batch; `None` lets it pass unjudged, by the policy for faults.
+    pub(super) async fn judge(
+        &self,
+        direction: Direction,
+        origin: &Origin,
+        batch: &InputBatch,
+    ) -> Result<Option<Verdicts>, LinkFault> {
+        let mut tries_left = match self.attachment.on_fault {
+            FaultPolicy::FailClosed | FaultPolicy::FailOpen => 1,
+            FaultPolicy::Reload => 2,
+        };
+        loop {
+            let fault = match self.judge_once(direction, origin, batch).await {
+                Ok(verdicts) => return Ok(Some(verdicts)),
+                Err(fault) => fault,
+            };
+            tries_left -= 1;
+            self.counters.fault(&fault.message);
+            let Origin { topic, partition, .. } = origin;
+            let attachment = &self.attachment.name;
+            tracing::warn!(%attachment, %topic, %partition, %fault, "an interceptor failed");
+            match self.attachment.on_fault {
+                FaultPolicy::FailOpen => {
+                    self.counters.passed_open();
+                    return Ok(None);
+                }
+                FaultPolicy::Reload if tries_left > 0 => {}
+                FaultPolicy::Reload | FaultPolicy::FailClosed => return Err(fault),
+            }
+        }
+    }
+
+    async fn judge_once(
+        &self,
+        direction: Direction,
+        origin: &Origin,
+        batch: &InputBatch,
+    ) -> Result<Verdicts, LinkFault> {
+        let mut lease = self.pool.take().await?;
+        let began = now();
+        let answer = lease.instance.judge(direction, origin, batch).await;
+        let took = began.elapsed();
+        self.pool.give_back(lease, &answer);
+        let verdicts = answer?;
+        self.counters.judged(direction, batch.record_count(), &verdicts, took);
+        Ok(verdicts)
+    }
+
+    /// Queues what became of a batch, waiting while the queue is full.
+    pub(super) async fn acknowledge(&self, acknowledgement: Acknowledgement) {
+        if self.acknowledgements.send(acknowledgement).await.is_err() {
+            self.counters.acknowledgements_lost(1);
+        }
+    }
+}
+
+impl Teller {
+    /// Tells acknowledgements until the link is gone and all is told.
+    pub(super) async fn run(mut self) {
+        let mut batches = Vec::new();
+        while self.queue.recv_many(&mut batches, ACKNOWLEDGEMENTS_PER_CALL_MAX).await > 0 {
+            match self.tell(&batches).await {
+                Ok(()) => self.counters.acknowledged(batches.len()),
+                Err(fault) => {
+                    self.counters.fault(&fault.message);
+                    self.counters.acknowledgements_lost(batches.len());
+                    let attachment = &self.attachment;
+                    tracing::warn!(%attachment, %fault, "an interceptor failed on acknowledgements");
+                }
+            }
+            batches.clear();
+        }
+        self.pool.close().await;
+    }
+
+    async fn tell(&self, batches: &[Acknowledgement]) -> Result<(), LinkFault> {
+        let mut lease = self.pool.take().await?;
+        let answer = lease.instance.acknowledge(batches).await;
+        self.pool.give_back(lease, &answer);
+        Ok(answer?)
+    }
+}
