@@ -25,6 +25,11 @@ SENDING, READING = unique("sending"), unique("reading")
 CUT = (2, 5, 6, 11, 17, 18, 19, 30)
 # Here each takes the answers of all that is under way with it, so that not all of these are asked for.
 CUT_STREAM = range(5, 150, 15)
+# librdkafka takes an answer to a fetch that has batches but no records for one that its limit of bytes cut off. It
+# doubles the limit, and after ten such answers, at 1 GiB, tells the application of each further one; it reads on.
+# (kcat ends.) It does not if one of the batches is a control batch.
+READERS_ERRORS = {"librdkafka": {"MSG_SIZE_TOO_LARGE"}}
+DROPPED_ONE_BY_ONE = 15
 
 # Forms of batches: keep, replace, drop, refuse as an invalid record (x) and as a violation of policy (p).
 KINDS = {"k": "keep", "r": "replace", "d": "drop", "x": "reject", "p": "policy"}
@@ -74,11 +79,11 @@ def judged(offset, text, attachment):
     return [(offset, text, {})]
 
 
-def refusal(client, values):
+def refusal(client, values, attachment):
     """(error, code, message) of each record of a refused batch; message None: not compared.
 
     With several refused records Java and librdkafka know only that each is an invalid record. franz-go 1.22 looks at
-    the batch's code alone; librdkafka 2.12's Python client shows no message of the broker, and blames all records if
+    the batch's code alone; librdkafka 2.16's Python client shows no message of the broker, and blames all records if
     one was refused.
     """
     refused = [text for text in values if kind_of(text) in CODES]
@@ -89,7 +94,8 @@ def refusal(client, values):
         if client == "franz-go":
             errors.append((*code, None))
         elif client == "java":
-            errors.append((*named, text.split(":", 1)[1]) if text in refused else ("KafkaException", -1, None))
+            message = f"interceptor {attachment}: {text.split(':', 1)[1]}"
+            errors.append((*named, message) if text in refused else ("KafkaException", -1, None))
         elif len(refused) == 1 or text in refused:
             errors.append((*named, None))
         else:
@@ -115,7 +121,7 @@ class Model:
         """The lines that must have been said for a step, given those that were."""
         if any(kind_of(text) in CODES for text in values):
             lost = self.is_ahead and said[0].get("error") == "_PURGE_QUEUE"
-            code, errors = refusal(self.client, values)
+            code, errors = refusal(self.client, values, self.attachment)
         else:
             lost = self.is_ahead and "error" in said[0]
             code, errors = None, []
@@ -189,12 +195,13 @@ def runs_steps(client, mode, compression, proxy=None):
     model, at = Model(client, transactional, SENDING), 0
     for number, (then, values) in enumerate(steps):
         wanted = model.wanted(then, values, said[at:])
-        got = [matching(line, want) for line, want in zip(said[at:], wanted)]
-        if got != wanted:
-            check(f"{what}: step {number}, {then} {values}", said[at:at + len(wanted)], wanted)
-        at += len(wanted)
+        for want in wanted:
+            got = matching(said[at], want) if at < len(said) else None
+            if got != want:
+                check(f"{what}: step {number}, {then} {[text[:12] for text in values]}", got, want)
+            at += 1
     check(f"{what}: {len(steps)} steps, all was said", said[at:], [])
-    check(f"{what}: a good part was read", len(model.read) > len(steps) / 2, True)
+    check(f"{what}: a good part was read", len(model.read) > len(steps) / 4, True)
     log_holds(what, topic, model.read, model.batches)
     if proxy:
         check(f"{what}: they were lost", proxy.lost, len(CUT))
@@ -279,15 +286,16 @@ def all_read(what, steps, mode, compression):
     for client in programs.PROGRAMS:
         read, ended = programs.consume(client, bootstrap=BOOTSTRAP, topic=topic)
         check(f"{client} reads {what}", read, wanted)
-        # franz-go tells nobody that it is behind a batch without records; it was quiet there.
+        # franz-go tells nobody that it is behind a batch without records; it got nothing more there.
         position = end if client != "franz-go" else ended["position"]
         check(f"{client} reads {what} to the end", ended, {"end": end, "position": position})
     check(f"kcat reads {what}", kcat(topic), wanted)
 
 
-def reads_on(client):
-    """Behind a tail of dropped batches a reader gets what comes next."""
-    topic = new_topic(READING)
+def reads_on(client, prefix):
+    """A reader that waits at the end sees nothing of batches that are dropped one by one, and gets what comes next."""
+    what = f"{client} at the end of a {prefix.split('.')[0]} topic"
+    topic = new_topic(prefix)
 
     def send(*forms):
         programs.produce("franz-go", forms_to_read(forms), mode="idempotent", topic=topic, bootstrap=BOOTSTRAP)
@@ -295,11 +303,15 @@ def reads_on(client):
     send("krd", "d", "ddd")
     reader = programs.Program(client, mode="consume", topic=topic, bootstrap=BOOTSTRAP, until=value("k", 2, 100))
     before = [reader.next_line() for _ in range(3)]
-    check(f"{client} is behind dropped batches", ([line.get("offset") for line in before[:2]], before[2]["end"]), ([0, 1], 7))
-    send("dd", "d")
+    check(f"{what} has read all", ([line.get("offset") for line in before[:2]], before[2]["end"]), ([0, 1], 7))
+    for _ in range(DROPPED_ONE_BY_ONE):
+        send("d")
     send("ddk")
-    check(f"{client} reads what comes next", [(line["value"], line["offset"]) for line in reader.lines()],
-          [(value("k", 2, 100), 12)])
+    after = reader.lines()
+    errors = {line["error"] for line in after if "error" in line}
+    check(f"{what}: no errors", errors - READERS_ERRORS.get(client, set()), set())
+    check(f"{what} reads what comes next", [(line["value"], line["offset"]) for line in after if "error" not in line],
+          [(value("k", 2, 100), 7 + DROPPED_ONE_BY_ONE + 2)])
 
 
 def reading():
@@ -310,7 +322,7 @@ def reading():
     ends = zip(["commit", "abort", "flush", "commit", "abort", "commit"], ["krd", "kk", "dd", "rk", "dd", "dd"])
     yield (all_read, "transactions", [step for then, form in ends for step in forms_to_read([form], then)],
            "transactional", "lz4")
-    yield from ((reads_on, client) for client in programs.PROGRAMS)
+    yield from ((reads_on, client, prefix) for client in programs.PROGRAMS for prefix in (SENDING, READING))
 
 
 # ---------------------------------------------------------------- all of it

@@ -30,11 +30,10 @@ var (
 	seconds         = flag.Int("seconds", 60, "give up after this time")
 )
 
-// No batch for so long: the broker has no more to give. Its answers wait for at most fetchWait.
-const (
-	fetchWait = 200 * time.Millisecond
-	quiet     = 5 * fetchWait
-)
+// How long the broker waits before it answers a fetch with nothing.
+const fetchWait = 200 * time.Millisecond
+
+const fetchKey = 1
 
 const retryAfter = 50 * time.Millisecond
 
@@ -200,20 +199,24 @@ func send(ctx context.Context, client *kgo.Client, values []string) (bool, error
 	return good, nil
 }
 
-// reading notes when a batch was last read: franz-go tells nobody of the position behind an empty one.
-type reading struct{ last atomic.Int64 }
+// reading counts the answers to fetches since the last batch: franz-go tells nobody that it is behind an empty one.
+type reading struct{ withoutBatch atomic.Int32 }
 
 func (r *reading) OnFetchBatchRead(kgo.BrokerMetadata, string, int32, kgo.FetchBatchMetrics) {
-	r.now()
+	r.withoutBatch.Store(0)
 }
 
-func (r *reading) now() { r.last.Store(time.Now().UnixNano()) }
+func (r *reading) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if key == fetchKey && err == nil {
+		r.withoutBatch.Add(1)
+	}
+}
 
-func (r *reading) isQuiet() bool { return time.Since(time.Unix(0, r.last.Load())) > quiet }
+// isAtEnd: the broker has nothing more to give. The last answer may be counted and its batches not yet read.
+func (r *reading) isAtEnd() bool { return r.withoutBatch.Load() >= 3 }
 
 func consume(ctx context.Context) error {
 	hook := &reading{}
-	hook.now()
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(*bootstrap),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
@@ -247,7 +250,7 @@ func consume(ctx context.Context) error {
 			wanted = wanted && string(record.Value) != *until
 			position = record.Offset + 1
 		})
-		if !ended && (position >= end || hook.isQuiet()) {
+		if !ended && (position >= end || hook.isAtEnd()) {
 			ended = true
 			say(fields{"end": end, "position": position})
 		}

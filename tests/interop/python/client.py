@@ -140,7 +140,9 @@ def consume(options):
             say(value=message.value().decode(), offset=message.offset(), headers=headers)
             wanted = wanted and message.value().decode() != options.until
         elif error.code() != KafkaError._PARTITION_EOF:
-            raise KafkaException(error)
+            if error.fatal():
+                raise KafkaException(error)
+            say(**fields(error))
         elif not ended:
             ended = True
             # Where it stands: librdkafka's position() is behind the last message that the application got.
