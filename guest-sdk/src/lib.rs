@@ -23,6 +23,7 @@ extern crate self as tidemill_guest;
 
 #[doc(hidden)]
 pub mod bindings;
+mod body;
 mod error;
 mod input;
 mod output;
@@ -31,9 +32,10 @@ pub mod runtime;
 pub mod testing;
 mod varint;
 
+pub use body::Field;
 pub use error::{Error, Reason};
 pub use input::{Headers, Record};
-pub use output::{Field, Output, Sent};
+pub use output::{Output, Sent};
 
 use std::fmt::Display;
 use std::str::FromStr;

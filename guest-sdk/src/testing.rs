@@ -19,7 +19,7 @@
 
 use std::cell::RefCell;
 
-use crate::output::Field;
+use crate::body::Field;
 use crate::varint;
 use crate::{Context, Error, Output, Processor, input};
 
