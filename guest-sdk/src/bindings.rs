@@ -1,4 +1,4 @@
-//! The generated bindings of both worlds. Only the world that a plugin's macro exports ends up in its module.
+//! The generated bindings of all worlds. Only the world that a plugin's macro exports ends up in its module.
 #![allow(missing_docs)]
 
 pub mod flat_world {
@@ -23,7 +23,36 @@ pub mod typed_world {
     });
 }
 
+pub mod interceptor_flat_world {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "interceptor-flat",
+        pub_export_macro: true,
+        export_macro_name: "export_interceptor_flat",
+        runtime_path: "::tidemill_guest::bindings::rt",
+        default_bindings_module: "tidemill_guest::bindings::interceptor_flat_world",
+    });
+}
+
+pub mod interceptor_typed_world {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "interceptor-typed",
+        pub_export_macro: true,
+        export_macro_name: "export_interceptor_typed",
+        runtime_path: "::tidemill_guest::bindings::rt",
+        default_bindings_module: "tidemill_guest::bindings::interceptor_typed_world",
+        with: {
+            "tidemill:plugin/types@0.1.0": crate::bindings::typed_world::tidemill::plugin::types,
+            "tidemill:plugin/interception@0.1.0":
+                crate::bindings::interceptor_flat_world::tidemill::plugin::interception,
+        },
+    });
+}
+
 pub use flat_world::export_flat;
+pub use interceptor_flat_world::export_interceptor_flat;
+pub use interceptor_typed_world::export_interceptor_typed;
 pub use typed_world::export_typed;
 pub use wit_bindgen::rt;
 
@@ -37,4 +66,21 @@ pub mod typed {
         Context, Fault, Guest, Header, RecordIn, RecordOut, Source,
     };
     pub use super::typed_world::tidemill::plugin::types::FaultReason;
+}
+
+/// What both interceptors' worlds share.
+pub mod interception {
+    pub use super::interceptor_flat_world::tidemill::plugin::interception::{
+        Acknowledgement, Attachment, Origin, Rejection, RejectionCode,
+    };
+}
+
+pub mod interceptor_flat {
+    pub use super::interceptor_flat_world::exports::tidemill::plugin::flat_interceptor::Guest;
+}
+
+pub mod interceptor_typed {
+    pub use super::interceptor_typed_world::exports::tidemill::plugin::typed_interceptor::{
+        Guest, NewRecord, PassingRecord, Verdict,
+    };
 }

@@ -1,4 +1,4 @@
-//! What a plugin says about a record that it could not process.
+//! What a plugin says about a record that it could not process or judge.
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ pub enum Reason {
     Fatal,
 }
 
-/// Why a record could not be processed. Any `std` error becomes one by `?`, and rejects the record.
+/// Why a record could not be processed or judged. Any `std` error becomes one by `?`, and rejects the record.
+/// The reason is for processors: an interceptor's error is a fault for its attachment's policy, whatever it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// What is to become of the record.

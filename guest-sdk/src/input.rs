@@ -4,14 +4,14 @@ use crate::Error;
 use crate::bindings::typed::Header;
 use crate::varint;
 
-/// A record to process.
+/// A record to process or to judge.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// The topic that it comes from.
     pub topic: &'a str,
     /// The partition that it comes from.
     pub partition: u32,
-    /// Its offset there.
+    /// Its offset there. In [`crate::Interceptor::on_send`] it has none yet: its index within the batch, from 0.
     pub offset: u64,
     /// Milliseconds since 1970.
     pub timestamp: i64,
@@ -183,7 +183,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Takes the layouts' fields from the front of the bytes.
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -192,15 +193,19 @@ impl<'a> Reader<'a> {
         Some(*field)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        self.take().map(u8::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.take().map(u32::from_le_bytes)
     }
 
-    fn i64(&mut self) -> Option<i64> {
+    pub(crate) fn i64(&mut self) -> Option<i64> {
         self.take().map(i64::from_le_bytes)
     }
 
-    fn slice(&mut self, bytes: usize) -> Option<&'a [u8]> {
+    pub(crate) fn slice(&mut self, bytes: usize) -> Option<&'a [u8]> {
         let (field, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
         Some(field)

@@ -1,4 +1,6 @@
-//! Write stream processors in Rust that run inside the Tidemill broker, exactly once.
+//! Write stream processors and interceptors in Rust that run inside the Tidemill broker.
+//!
+//! A processor reads topics and sends to topics, exactly once:
 //!
 //! ```
 //! use tidemill_guest::{Error, Output, Record};
@@ -12,28 +14,64 @@
 //! tidemill_guest::processor!(fn shout);
 //! ```
 //!
-//! Build it as a `cdylib` with `cargo build --release --target wasm32-wasip2`. A processor with state or
-//! settings of its own implements [`Processor`] instead. [`testing`] runs processors in ordinary unit tests.
+//! An interceptor judges records on their way between clients and topics:
 //!
-//! A batch is all or nothing: a record's [`Error`] discards the outputs of its whole batch, and the broker
-//! decides by the processor's policy what becomes of that record. Memory of the plugin lives only as long
+//! ```
+//! use tidemill_guest::{Attachment, Error, Interceptor, Origin, Record, RejectionCode, Verdict};
+//!
+//! struct Polite;
+//!
+//! impl Interceptor for Polite {
+//!     fn configure(_: &Attachment) -> Result<Polite, Error> {
+//!         Ok(Polite)
+//!     }
+//!
+//!     fn on_send(&mut self, origin: &Origin, record: Record<'_>, verdict: Verdict<'_>) -> Result<(), Error> {
+//!         match record.value {
+//!             Some(b"spam") => verdict.drop(),
+//!             Some(b"HELLO") => {
+//!                 verdict.replace(record.key, "hello").headers_of(&record).header("lowered", "yes");
+//!             }
+//!             Some(b"damn") => {
+//!                 verdict.reject(RejectionCode::PolicyViolation, format_args!("language, {}!", origin.principal));
+//!             }
+//!             _ => {}
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! tidemill_guest::interceptor!(Polite);
+//! ```
+//!
+//! Build either as a `cdylib` with `cargo build --release --target wasm32-wasip2`. A processor with state or
+//! settings of its own implements [`Processor`] instead. [`testing`] runs plugins in ordinary unit tests.
+//!
+//! A processor's batch is all or nothing: a record's [`Error`] discards the outputs of its whole batch, and the
+//! broker decides by the processor's policy what becomes of that record. Memory of a plugin lives only as long
 //! as its instance: treat it as a cache.
 
 extern crate self as tidemill_guest;
 
 #[doc(hidden)]
 pub mod bindings;
+mod body;
 mod error;
 mod input;
+mod interceptor;
 mod output;
 #[doc(hidden)]
 pub mod runtime;
 pub mod testing;
 mod varint;
+mod verdict;
 
+pub use body::Field;
 pub use error::{Error, Reason};
 pub use input::{Headers, Record};
-pub use output::{Field, Output, Sent};
+pub use interceptor::{Acknowledgement, Attachment, Interceptor, Origin};
+pub use output::{Output, Sent};
+pub use verdict::{RejectionCode, Replaced, Verdict};
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -76,6 +114,12 @@ pub enum Level {
 /// Writes a line to the plugin's log; in unit tests, to standard error. See also [`info!`] and its siblings.
 pub fn log(level: Level, message: &str) {
     runtime::log(level, message);
+}
+
+/// Adds to a counter of the plugin's own, which the broker sums over all instances and shows beside its own. Names
+/// are 1 to 64 of `a-z 0-9 _`, and a deployment has at most 64. In unit tests: see [`testing::counter`].
+pub fn count(counter: &str, value: u64) {
+    runtime::count(counter, value);
 }
 
 /// The value of a configuration key. In unit tests: what [`testing::set_config`] set.

@@ -1,65 +1,10 @@
 //! Records on their way out: written straight into the flat layout `TMO1`.
 
-use crate::bindings::typed::{Header, RecordOut};
-use crate::input::{Headers, HeadersFrom, Record};
-use crate::varint;
+use crate::bindings::typed::RecordOut;
+use crate::body::{Body, Field, Parts};
+use crate::input::Record;
 
 const RECORD_HEADER_BYTES: usize = 24;
-
-/// What may stand as a key, a value or a header's value.
-pub trait Field {
-    /// The bytes; none is null.
-    fn field(&self) -> Option<&[u8]>;
-}
-
-impl Field for [u8] {
-    fn field(&self) -> Option<&[u8]> {
-        Some(self)
-    }
-}
-
-impl<const N: usize> Field for [u8; N] {
-    fn field(&self) -> Option<&[u8]> {
-        Some(self)
-    }
-}
-
-impl Field for str {
-    fn field(&self) -> Option<&[u8]> {
-        Some(self.as_bytes())
-    }
-}
-
-impl Field for String {
-    fn field(&self) -> Option<&[u8]> {
-        Some(self.as_bytes())
-    }
-}
-
-impl Field for Vec<u8> {
-    fn field(&self) -> Option<&[u8]> {
-        Some(self)
-    }
-}
-
-/// Null.
-impl Field for () {
-    fn field(&self) -> Option<&[u8]> {
-        None
-    }
-}
-
-impl<F: Field + ?Sized> Field for &F {
-    fn field(&self) -> Option<&[u8]> {
-        (**self).field()
-    }
-}
-
-impl<F: Field> Field for Option<F> {
-    fn field(&self) -> Option<&[u8]> {
-        self.as_ref()?.field()
-    }
-}
 
 /// Collects the records that a processor sends.
 #[derive(Debug, Default)]
@@ -78,8 +23,7 @@ pub struct Output {
 pub struct Sent<'a> {
     out: &'a mut Output,
     start: usize,
-    count_at: usize,
-    header_count: u32,
+    body: Body,
 }
 
 impl Output {
@@ -95,12 +39,9 @@ impl Output {
         header[4..8].copy_from_slice(&(topic_index as u32).to_le_bytes());
         header[8..12].copy_from_slice(&self.source_index.to_le_bytes());
         self.bytes.extend_from_slice(&header);
-        varint::put_field(&mut self.bytes, key.field());
-        varint::put_field(&mut self.bytes, value.field());
-        let count_at = self.bytes.len();
-        self.bytes.push(0);
+        let body = Body::begin(&mut self.bytes, start, key, value);
         self.record_count += 1;
-        Sent { out: self, start, count_at, header_count: 0 }
+        Sent { out: self, start, body }
     }
 
     /// The flat output. `clear` makes this one ready for the next batch.
@@ -132,23 +73,17 @@ impl Output {
         let mut typed = Vec::with_capacity(self.record_count as usize);
         while let Some((header, body)) = rest.split_first_chunk::<RECORD_HEADER_BYTES>() {
             let word = |at: usize| [header[at], header[at + 1], header[at + 2], header[at + 3]];
-            let (mut body, behind) = body.split_at(u32::from_le_bytes(word(0)) as usize);
+            let (body, behind) = body.split_at(u32::from_le_bytes(word(0)) as usize);
             rest = behind;
             let timestamp = i64::from_le_bytes(std::array::from_fn(|at| header[16 + at]));
-            let key = varint::take_field(&mut body).flatten().map(<[u8]>::to_vec);
-            let value = varint::take_field(&mut body).flatten().map(<[u8]>::to_vec);
-            let count = varint::take(&mut body).unwrap_or(0) as u32;
-            let headers = Headers(HeadersFrom::Flat { count, bytes: body });
+            let Parts { key, value, headers } = Parts::read(body);
             typed.push(RecordOut {
                 topic: self.topics[u32::from_le_bytes(word(4)) as usize].clone(),
                 partition: u32::try_from(i32::from_le_bytes(word(12))).ok(),
                 timestamp: (timestamp >= 0).then_some(timestamp),
                 key,
                 value,
-                headers: headers
-                    .iter()
-                    .map(|(key, value)| Header { key: key.to_owned(), value: value.map(<[u8]>::to_vec) })
-                    .collect(),
+                headers,
                 source: u32::from_le_bytes(word(8)),
             });
         }
@@ -169,24 +104,14 @@ impl Output {
 impl Sent<'_> {
     /// Adds a header.
     pub fn header(mut self, key: &str, value: impl Field) -> Self {
-        varint::put_field(&mut self.out.bytes, Some(key.as_bytes()));
-        varint::put_field(&mut self.out.bytes, value.field());
-        self.header_count += 1;
+        self.body.header(&mut self.out.bytes, key, value);
         self
     }
 
     /// Adds all headers of an input record.
     pub fn headers_of(mut self, record: &Record<'_>) -> Self {
-        match record.headers.0 {
-            HeadersFrom::Flat { count, bytes } => {
-                self.out.bytes.extend_from_slice(bytes);
-                self.header_count += count;
-                self
-            }
-            HeadersFrom::Typed(headers) => {
-                headers.iter().fold(self, |sent, header| sent.header(&header.key, &header.value))
-            }
-        }
+        self.body.headers_of(&mut self.out.bytes, record);
+        self
     }
 
     /// Chooses the partition; else it follows from the key.
@@ -206,15 +131,6 @@ impl Sent<'_> {
 impl Drop for Sent<'_> {
     #[inline]
     fn drop(&mut self) {
-        let bytes = &mut self.out.bytes;
-        if self.header_count < 64 {
-            bytes[self.count_at] = (self.header_count << 1) as u8;
-        } else {
-            let mut count = Vec::new();
-            varint::put(&mut count, i64::from(self.header_count));
-            bytes.splice(self.count_at..=self.count_at, count);
-        }
-        let body_bytes = (bytes.len() - self.start - RECORD_HEADER_BYTES) as u32;
-        bytes[self.start..self.start + 4].copy_from_slice(&body_bytes.to_le_bytes());
+        self.body.end(&mut self.out.bytes);
     }
 }

@@ -1,4 +1,4 @@
-//! Runs processors in ordinary unit tests, without a broker.
+//! Runs processors and interceptors in ordinary unit tests, without a broker.
 //!
 //! ```
 //! use tidemill_guest::testing::{self, TestRecord};
@@ -16,15 +16,48 @@
 //! let outputs = testing::run(&mut Copy, &[TestRecord::new("key", "value")]).unwrap();
 //! assert_eq!(outputs[0].value_str(), "value");
 //! ```
+//!
+//! An interceptor is configured, and then judges batches:
+//!
+//! ```
+//! use tidemill_guest::testing::{self, TestRecord, TestVerdict};
+//! use tidemill_guest::{Attachment, Error, Interceptor, Origin, Record, Verdict};
+//!
+//! struct Stamp(String);
+//! impl Interceptor for Stamp {
+//!     fn configure(attachment: &Attachment) -> Result<Self, Error> { Ok(Stamp(attachment.name.clone())) }
+//!     fn on_send(&mut self, _: &Origin, record: Record<'_>, verdict: Verdict<'_>) -> Result<(), Error> {
+//!         if record.value.is_some() {
+//!             verdict.replace(record.key, record.value).headers_of(&record).header("by", &self.0);
+//!         }
+//!         tidemill_guest::count("sent", 1);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let mut stamp = Stamp::configure(&testing::attachment()).unwrap();
+//! let records = [TestRecord::new("key", "value"), TestRecord::new("key", ())];
+//! let verdicts = testing::on_send(&mut stamp, &testing::origin(), &records).unwrap();
+//! assert_eq!(verdicts[0].replaced().headers, [("by".to_owned(), Some(b"test".to_vec()))]);
+//! assert_eq!(verdicts[1], TestVerdict::Keep);
+//! assert_eq!(testing::counter("sent"), 2);
+//! stamp.close();
+//! ```
+
+mod interceptors;
+
+pub use interceptors::{TestVerdict, attachment, on_consume, on_send, origin};
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
-use crate::output::Field;
+use crate::body::Field;
 use crate::varint;
 use crate::{Context, Error, Output, Processor, input};
 
 thread_local! {
     static CONFIG: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
+    static COUNTERS: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Sets what [`crate::config`] answers on this thread.
@@ -38,6 +71,20 @@ pub(crate) fn config_of_this_thread(key: &str) -> Option<String> {
     CONFIG.with(|slot| slot.borrow().iter().find(|(known, _)| known == key).map(|(_, value)| value.clone()))
 }
 
+/// What [`crate::count`] has counted on this thread: each of `cargo test`'s tests has its own.
+pub fn counter(name: &str) -> u64 {
+    COUNTERS.with(|counters| counters.borrow().get(name).copied().unwrap_or(0))
+}
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn count_on_this_thread(name: &str, value: u64) {
+    COUNTERS.with(|counters| {
+        let mut counters = counters.borrow_mut();
+        let sum = counters.entry(name.to_owned()).or_default();
+        *sum = sum.wrapping_add(value);
+    });
+}
+
 /// A context for `Processor::init`.
 pub fn context() -> Context {
     Context { processor: "test".to_owned(), topic: "input".to_owned(), partition: 0 }
@@ -46,7 +93,7 @@ pub fn context() -> Context {
 /// A header with its value.
 pub type TestHeader = (String, Option<Vec<u8>>);
 
-/// A record to put in; it comes from the topic `input`, partition 0, at its index as offset.
+/// A record to put in, at its index as offset. For a processor it comes from the topic `input`, partition 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestRecord {
     /// Its key.
@@ -65,6 +112,20 @@ impl TestRecord {
         let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
         TestRecord { key: owned(key.field()), value: owned(value.field()), ..TestRecord::default() }
     }
+
+    /// The value as text; empty if there is none.
+    pub fn value_str(&self) -> &str {
+        text(self.value.as_deref())
+    }
+
+    /// The key as text; empty if there is none.
+    pub fn key_str(&self) -> &str {
+        text(self.key.as_deref())
+    }
+}
+
+fn text(field: Option<&[u8]>) -> &str {
+    std::str::from_utf8(field.unwrap_or_default()).expect("it is text")
 }
 
 /// A record that came out.
@@ -89,12 +150,12 @@ pub struct TestOutput {
 impl TestOutput {
     /// The value as text; empty if there is none.
     pub fn value_str(&self) -> &str {
-        std::str::from_utf8(self.value.as_deref().unwrap_or_default()).expect("the value is text")
+        text(self.value.as_deref())
     }
 
     /// The key as text; empty if there is none.
     pub fn key_str(&self) -> &str {
-        std::str::from_utf8(self.key.as_deref().unwrap_or_default()).expect("the key is text")
+        text(self.key.as_deref())
     }
 }
 
@@ -105,7 +166,7 @@ pub fn run<P: Processor>(
     records: &[TestRecord],
 ) -> Result<Vec<TestOutput>, (usize, Error)> {
     let mut output = Output::default();
-    let flat = encode(records);
+    let flat = encode("input", 0, records);
     let result = input::for_each_flat(&flat, |index, record| {
         output.source_index = index;
         processor.process(record, &mut output).map_err(|error| (index as usize, error))
@@ -123,7 +184,8 @@ pub fn run<P: Processor>(
     Ok(outputs.collect())
 }
 
-fn encode(records: &[TestRecord]) -> Vec<u8> {
+/// One chunk in the layout `TMI1`.
+pub(crate) fn encode(topic: &str, partition: u32, records: &[TestRecord]) -> Vec<u8> {
     let mut region = Vec::new();
     for (index, record) in records.iter().enumerate() {
         let mut body = vec![0];
@@ -139,8 +201,12 @@ fn encode(records: &[TestRecord]) -> Vec<u8> {
         varint::put(&mut region, body.len() as i64);
         region.extend_from_slice(&body);
     }
-    let mut flat = b"TMI1\0\0\0\0\x01\0\0\0\x01\0\0\0\x05\0input".to_vec();
-    flat.extend_from_slice(&[0; 4 + 4 + 8 + 8]);
+    let mut flat = b"TMI1\0\0\0\0\x01\0\0\0\x01\0\0\0".to_vec();
+    flat.extend_from_slice(&(topic.len() as u16).to_le_bytes());
+    flat.extend_from_slice(topic.as_bytes());
+    flat.extend_from_slice(&[0; 4]);
+    flat.extend_from_slice(&partition.to_le_bytes());
+    flat.extend_from_slice(&[0; 8 + 8]);
     flat.extend_from_slice(&(-1i64).to_le_bytes());
     flat.extend_from_slice(&(records.len() as u32).to_le_bytes());
     flat.extend_from_slice(&(region.len() as u32).to_le_bytes());

@@ -1,6 +1,9 @@
 //! The admin API over a bound port, with a cluster in memory and a plugin host written in Rust.
 
 use super::*;
+use crate::clock::Clock;
+use crate::processor::attachments::AttachmentsOptions;
+use crate::processor::logs::LogLimits;
 use crate::processor::tests::{Fixture, within};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -18,7 +21,15 @@ impl Api {
         let supervisor = Arc::new(fixture.supervisor());
         let ready: ReadyCheck = Arc::new(|| Ok(()));
         let (host, registry) = (fixture.host.clone(), fixture.registry.clone());
-        let state = AdminState::new(host, registry, supervisor.clone(), ready, 1_000);
+        let attachments = Attachments::start(AttachmentsOptions {
+            interceptors: Arc::default(),
+            host: host.clone(),
+            registry: registry.clone(),
+            clock: Clock::System,
+            log_limits: LogLimits::default(),
+        });
+        let attachments = Arc::new(attachments.await.unwrap());
+        let state = AdminState::new(host, registry, supervisor.clone(), attachments, ready, 1_000);
         let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let base = format!("http://{}", listener.address());
         let (stop, stopped) = oneshot::channel();
@@ -130,6 +141,79 @@ async fn a_deployment_that_cannot_be_is_refused_and_changes_nothing() {
     assert!(listed["processors"].as_array().unwrap().is_empty());
     assert_eq!(api.fixture.cluster.with(|cluster| cluster.partitions("fresh")), None);
     api.supervisor.stop().await;
+}
+
+#[tokio::test]
+async fn an_interceptor_is_attached_replaced_counted_and_detached() {
+    let api = Api::new().await;
+    api.call("POST", "/v1/modules?name=judge", "interceptor").await;
+    api.call("POST", "/v1/modules?name=job", "some bytes").await;
+    let attach = async |body: &Value| api.call("PUT", "/v1/interceptors/i", body.to_string()).await;
+    let body = json!({"module": "judge", "topics": ["orders.*"], "paths": ["produce"]});
+    let (status, attached) = attach(&body).await;
+    assert_eq!((status, attached["order"].as_i64()), (201, Some(100)), "{attached}");
+    assert_eq!(attached["counters"]["produce"]["batches"].as_u64(), Some(0));
+    let (status, again) =
+        attach(&json!({"module": "judge", "topics": ["*"], "paths": ["fetch"], "order": -1})).await;
+    assert_eq!((status, again["order"].as_i64()), (200, Some(-1)));
+    let (_, listed) = api.call("GET", "/v1/interceptors", "").await;
+    assert_eq!(listed["interceptors"].as_array().unwrap().len(), 1);
+    for (wrong, status, expected) in [
+        (json!({"module": "judge", "topics": ["a"]}), 400, "MISSING_FIELD"),
+        (json!({"module": "judge", "topics": ["a"], "paths": ["produced"]}), 400, "INVALID_REQUEST"),
+        (
+            json!({"module": "judge", "topics": ["a"], "paths": ["fetch"], "on_falt": "reload"}),
+            400,
+            "UNKNOWN_FIELD",
+        ),
+        (json!({"module": "judge", "topics": ["__x"], "paths": ["fetch"]}), 422, "INTERNAL_TOPIC"),
+        (json!({"module": "job", "topics": ["a"], "paths": ["fetch"]}), 422, "WRONG_KIND"),
+        (json!({"module": "none", "topics": ["a"], "paths": ["fetch"]}), 404, "MODULE_NOT_FOUND"),
+        (
+            json!({"module": "judge", "topics": ["a"], "paths": ["fetch"], "config": {"refuse": "no"}}),
+            422,
+            "INSTANTIATE_FAILED",
+        ),
+    ] {
+        let (found, answer) = attach(&wrong).await;
+        assert_eq!((found, code(&answer)), (status, expected), "{answer}");
+    }
+    let (_, unchanged) = api.call("GET", "/v1/interceptors/i", "").await;
+    assert_eq!(unchanged["topics"][0], "*");
+    let (status, answer) = api.deploy("p", json!({"module": "judge", "inputs": ["in"]})).await;
+    assert_eq!((status, code(&answer)), (422, "WRONG_KIND"));
+    let (status, answer) = api.call("DELETE", "/v1/modules/judge", "").await;
+    assert_eq!((status, code(&answer)), (409, "MODULE_IN_USE"));
+    assert_eq!(api.call("GET", "/v1/interceptors/i/logs", "").await.0, 200);
+    assert_eq!(api.call("DELETE", "/v1/interceptors/i", "").await.0, 204);
+    let (status, answer) = api.call("DELETE", "/v1/interceptors/i", "").await;
+    assert_eq!((status, code(&answer)), (404, "INTERCEPTOR_NOT_FOUND"));
+    assert_eq!(api.call("DELETE", "/v1/modules/judge", "").await.0, 204);
+}
+
+#[tokio::test]
+async fn metrics_are_in_the_open_metrics_format() {
+    let api = Api::new().await;
+    api.call("POST", "/v1/modules?name=judge", "interceptor").await;
+    let body = json!({"module": "judge", "topics": ["*"], "paths": ["produce"]});
+    api.call("PUT", "/v1/interceptors/i", body.to_string()).await;
+    let url = format!("{}/metrics", api.base);
+    let text = tokio::task::spawn_blocking(move || {
+        let mut response = ureq::get(&url).call().unwrap();
+        assert!(
+            response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text")
+        );
+        response.body_mut().read_to_string().unwrap()
+    });
+    let text = within(text).await.unwrap();
+    for line in [
+        "# TYPE tidemill_interceptor_records counter",
+        r#"tidemill_interceptor_records_total{interceptor="i",path="produce",verdict="keep"} 0"#,
+        r#"tidemill_interceptor_judging_seconds_total{interceptor="i",path="fetch"} 0.0"#,
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line:?} in:\n{text}");
+    }
 }
 
 #[tokio::test]

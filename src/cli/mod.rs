@@ -8,9 +8,12 @@ mod consume;
 mod error;
 mod group;
 mod http;
+mod interceptor;
 mod interrupt;
 #[cfg(feature = "client")]
 mod kafka;
+mod logs;
+mod manifest;
 mod module;
 mod output;
 mod perf;
@@ -118,6 +121,9 @@ pub enum Command {
     /// Processors: modules at work between topics
     #[command(subcommand, visible_alias = "transform")]
     Processor(processor::ProcessorCommand),
+    /// Interceptors: modules that judge records between clients and topics
+    #[command(subcommand)]
+    Interceptor(interceptor::InterceptorCommand),
     /// Measure throughput and latency
     #[command(subcommand)]
     Perf(perf::PerfCommand),
@@ -161,6 +167,7 @@ fn dispatch(cli: Cli) -> Result<Report, CliError> {
         Command::Txn(command) => txn::run(global, &command),
         Command::Module(command) => module::run(global, &command),
         Command::Processor(command) => processor::run(global, &command),
+        Command::Interceptor(command) => interceptor::run(global, &command),
         Command::Perf(command) => perf::run(global, &command),
     }
 }

@@ -3,8 +3,7 @@
 //! `deploy` takes flags, a manifest, or a manifest with flags over it, and waits until it runs.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -13,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::error::{CliError, ExitKind};
 use super::http::{AdminApi, Call, elements, fields, path_segment, shown};
-use super::interrupt::Interrupt;
-use super::output::{Block, Format, Report, confirm, spinner};
+use super::manifest::{self, Limits, is_default, over};
+use super::output::{Block, Report, confirm, spinner};
 use super::time::{now, pause};
-use super::{GlobalArgs, module, parse_pair, time};
+use super::{GlobalArgs, logs, module, parse_pair, time};
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -161,17 +160,6 @@ struct Commit {
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Limits {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    memory_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    batch_time_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_bytes: Option<u64>,
-}
-
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct OnError {
     #[serde(skip_serializing_if = "Option::is_none")]
     retries: Option<u32>,
@@ -181,10 +169,6 @@ struct OnError {
     then: Option<Then>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter_topic: Option<String>,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 pub(super) fn run(global: &GlobalArgs, command: &ProcessorCommand) -> Result<Report, CliError> {
@@ -203,11 +187,7 @@ pub(super) fn run(global: &GlobalArgs, command: &ProcessorCommand) -> Result<Rep
             api.call(Call::Delete, &path(name))?;
             Ok(Report::line(format!("deleted processor {name}"), json!({"name": name, "deleted": true})))
         }
-        ProcessorCommand::Logs { name, follow: false } => {
-            show_logs(global, &api.call(Call::Get, &format!("{}/logs", path(name)))?)?;
-            Ok(Report::silent())
-        }
-        ProcessorCommand::Logs { name, follow: true } => follow_logs(global, &api, name),
+        ProcessorCommand::Logs { name, follow } => logs::run(global, &api, &path(name), *follow),
     }
 }
 
@@ -277,17 +257,13 @@ fn list(api: &AdminApi) -> Result<Report, CliError> {
 
 fn deploy(global: &GlobalArgs, api: &AdminApi, args: &DeployArgs) -> Result<Report, CliError> {
     let mut manifest = match &args.file {
-        Some(file) => read_manifest(file)?,
+        Some(file) => manifest::read(file)?,
         None => Manifest::default(),
     };
     overlay(&mut manifest, args);
     let name = check_manifest(&manifest)?;
-    if let Some(file) = manifest.module.as_ref().filter(|module| module.ends_with(".wasm")) {
-        // A manifest's paths are relative to the manifest, a flag's to where one stands.
-        let base = args.file.as_ref().filter(|_| args.module.is_none()).and_then(|file| file.parent());
-        let pushed = module::push(global, &base.unwrap_or(Path::new("")).join(file), None)?;
-        manifest.module = pushed.get("digest").and_then(Value::as_str).map(str::to_owned);
-    }
+    let base = args.file.as_deref().filter(|_| args.module.is_none());
+    manifest::push_module(global, &mut manifest.module, base)?;
     let body = serde_json::to_value(&manifest)
         .map_err(|error| CliError::usage(format!("cannot put the request together: {error}")))?;
     let answer = api.call(Call::Put(&body), &path(&name))?;
@@ -299,22 +275,8 @@ fn deploy(global: &GlobalArgs, api: &AdminApi, args: &DeployArgs) -> Result<Repo
     Ok(Report::line(format!("processor {name} is running"), running))
 }
 
-fn read_manifest(file: &Path) -> Result<Manifest, CliError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| CliError::io(format!("cannot read {}", file.display()), &error))?;
-    toml::from_str(&text).map_err(|error| {
-        let message = format!("{} is not a manifest: {}", file.display(), error.to_string().trim_end());
-        CliError::new(ExitKind::Invalid, "INVALID_MANIFEST", message)
-    })
-}
-
 /// Flags win; a list that is given replaces the manifest's.
 fn overlay(manifest: &mut Manifest, args: &DeployArgs) {
-    fn over<T: Clone>(into: &mut Option<T>, flag: &Option<T>) {
-        if flag.is_some() {
-            into.clone_from(flag);
-        }
-    }
     over(&mut manifest.name, &args.name);
     over(&mut manifest.module, &args.module);
     over(&mut manifest.start, &args.start);
@@ -376,52 +338,6 @@ fn wait_until_running(api: &AdminApi, name: &str, patience: Duration) -> Result<
     };
     bar.finish_and_clear();
     outcome
-}
-
-/// Writes the lines of one answer to standard output; gives the position after them.
-fn show_logs(global: &GlobalArgs, answer: &Value) -> Result<Option<String>, CliError> {
-    let mut out = std::io::stdout().lock();
-    for line in elements(answer, "lines") {
-        let written = match global.format {
-            Format::Json => writeln!(out, "{line}"),
-            Format::Table => writeln!(
-                out,
-                "{} {} {} {}",
-                line.get("time_ms")
-                    .and_then(Value::as_i64)
-                    .map_or_else(|| "-".to_owned(), time::show_timestamp),
-                shown(line.get("task")),
-                shown(line.get("level")).to_uppercase(),
-                shown(line.get("message"))
-            ),
-        };
-        written.map_err(|error| CliError::io("cannot write to standard output", &error))?;
-    }
-    out.flush().map_err(|error| CliError::io("cannot write to standard output", &error))?;
-    Ok(answer.get("next").map(|next| shown(Some(next))))
-}
-
-fn follow_logs(global: &GlobalArgs, api: &AdminApi, name: &str) -> Result<Report, CliError> {
-    let interrupt = Interrupt::listen();
-    let mut since = None;
-    while !interrupt.requested() {
-        let query = since
-            .as_ref()
-            .map(|since: &String| format!("?since={}", path_segment(since)))
-            .unwrap_or_default();
-        let answer = api.call(Call::Get, &format!("{}/logs{query}", path(name)))?;
-        let next = show_logs(global, &answer)?;
-        if next.is_none() {
-            return Err(CliError::new(
-                ExitKind::Failed,
-                "CANNOT_FOLLOW",
-                "the server's answer has no position to go on from",
-            ));
-        }
-        since = next;
-        pause(Duration::from_millis(500));
-    }
-    Err(CliError::new(ExitKind::Interrupted, "INTERRUPTED", "stopped"))
 }
 
 #[cfg(test)]

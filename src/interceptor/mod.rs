@@ -21,4 +21,4 @@ pub use link::{Link, LinkFault};
 pub use links::{Client, Interceptors};
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;

@@ -1,16 +1,19 @@
 //! A plugin host whose modules are written in Rust, for tests: what a record's value begins with
 //! says what the module does with it. Never shipped.
 
+use crate::interceptor::fake::{self, Seen};
 use crate::plugin::{
-    FaultReason, InputBatch, InstanceOptions, LogLevel, LogLine, LogSource, ModuleDescription, ModuleDigest,
-    NewOutput, OutputBatch, OutputBuilder, PluginError, PluginHost, ProcessFault, ProcessorInstance, World,
+    FaultReason, InputBatch, InstanceOptions, InterceptorInstance, InterceptorOptions, LogLevel, LogLine,
+    LogSource, ModuleDescription, ModuleDigest, NewOutput, OutputBatch, OutputBuilder, PluginError,
+    PluginHost, ProcessFault, ProcessorInstance, World,
 };
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Keeps modules that all do the same: echo, unless a record says otherwise.
+/// Keeps modules: those whose bytes begin with `interceptor` intercept, all others do the same: echo, unless a record says otherwise.
 ///
 /// `poison` is rejected, `trap` traps, `panic` panics the host, `fatal` stops the task, `flaky` fails
 /// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
@@ -19,11 +22,17 @@ pub(crate) struct FakeHost {
     modules: Mutex<BTreeMap<ModuleDigest, ModuleDescription>>,
     /// How many records have been processed, failed calls included.
     pub processed: Arc<watch::Sender<usize>>,
+    /// What interceptors have seen.
+    pub intercepted: Arc<Seen>,
 }
 
 impl FakeHost {
     pub fn new() -> FakeHost {
-        FakeHost { modules: Mutex::default(), processed: Arc::new(watch::Sender::new(0)) }
+        FakeHost {
+            modules: Mutex::default(),
+            processed: Arc::new(watch::Sender::new(0)),
+            intercepted: Arc::default(),
+        }
     }
 }
 
@@ -34,7 +43,11 @@ impl PluginHost for FakeHost {
         }
         let description = ModuleDescription {
             digest: ModuleDigest::of(module),
-            world: World::ProcessorFlat,
+            world: if module.starts_with(b"interceptor") {
+                World::InterceptorFlat
+            } else {
+                World::ProcessorFlat
+            },
             contract_version: "0.1.0".into(),
             imports: vec![],
             exports: vec![],
@@ -71,6 +84,15 @@ impl PluginHost for FakeHost {
         let output = options.config.iter().find(|(key, _)| key == "output");
         let output = output.map_or("out".to_owned(), |(_, topic)| topic.clone());
         Ok(Box::new(FakeInstance { options, output, dead: false, processed: self.processed.clone() }))
+    }
+
+    fn instantiate_interceptor<'a>(
+        &'a self,
+        digest: &'a ModuleDigest,
+        options: InterceptorOptions,
+    ) -> BoxFuture<'a, Result<Box<dyn InterceptorInstance>, PluginError>> {
+        let made = self.describe(digest).and_then(|_| fake::instantiate(options, &self.intercepted));
+        Box::pin(std::future::ready(made))
     }
 }
 
