@@ -20,7 +20,8 @@ def wire_address(bootstrap):
 class Proxy:
     """Cuts the connection instead of passing the answer to the n-th produce request, for each n of `cut`.
 
-    The broker has then appended that request, and the client cannot know.
+    If n is even then the answer is there, so that the broker has appended the request and the client cannot know.
+    If n is odd then it happens while the broker is at work on the request.
     """
 
     def __init__(self, bootstrap, cut):
@@ -45,13 +46,16 @@ class Proxy:
             host, port = self.broker.split(":")
             _Connection(self, client, socket.create_connection((host, int(port))))
 
-    def answer_is_lost(self, request):
-        """Counts a request, and tells whether its answer is to be lost."""
+    def number_if_cut(self, request):
+        """Counts a request; gives its number if its answer is to be lost, else None."""
         if struct.unpack_from(">h", request)[0] != PRODUCE:
-            return False
+            return None
         with self.lock:
             self.produced += 1
-            return self.produced in self.cut
+            if self.produced not in self.cut:
+                return None
+            self.lost += 1
+            return self.produced
 
     def rewritten(self, answer):
         return answer.replace(wire_address(self.broker), wire_address(self.bootstrap))
@@ -60,8 +64,8 @@ class Proxy:
 class _Connection:
     def __init__(self, proxy, client, broker):
         self.proxy, self.client, self.broker = proxy, client, broker
-        # The broker answers in order: whether the answer is lost, for each request under way.
-        self.lost = collections.deque()
+        # The broker answers in order: whether to cut at the answer, for each request under way.
+        self.cut = collections.deque()
         for loop in (self._requests, self._answers):
             threading.Thread(target=self._until_closed, args=(loop,), daemon=True).start()
 
@@ -80,14 +84,15 @@ class _Connection:
 
     def _requests(self):
         while request := frame(self.client):
-            self.lost.append(self.proxy.answer_is_lost(request))
+            number = self.proxy.number_if_cut(request)
+            self.cut.append(number is not None)
             send(self.broker, request)
+            if number is not None and number % 2 == 1:
+                return
 
     def _answers(self):
         while answer := frame(self.broker):
-            if self.lost.popleft():
-                with self.proxy.lock:
-                    self.proxy.lost += 1
+            if self.cut.popleft():
                 return
             send(self.client, self.proxy.rewritten(answer))
 
