@@ -1,9 +1,6 @@
 //! The admin API over a bound port, with a cluster in memory and a plugin host written in Rust.
 
 use super::*;
-use crate::clock::Clock;
-use crate::processor::attachments::AttachmentsOptions;
-use crate::processor::logs::LogLimits;
 use crate::processor::tests::{Fixture, within};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -21,14 +18,7 @@ impl Api {
         let supervisor = Arc::new(fixture.supervisor());
         let ready: ReadyCheck = Arc::new(|| Ok(()));
         let (host, registry) = (fixture.host.clone(), fixture.registry.clone());
-        let attachments = Attachments::start(AttachmentsOptions {
-            interceptors: Arc::default(),
-            host: host.clone(),
-            registry: registry.clone(),
-            clock: Clock::System,
-            log_limits: LogLimits::default(),
-        });
-        let attachments = Arc::new(attachments.await.unwrap());
+        let attachments = Arc::new(fixture.attachments().await);
         let state = AdminState::new(host, registry, supervisor.clone(), attachments, ready, 1_000);
         let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let base = format!("http://{}", listener.address());

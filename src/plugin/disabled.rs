@@ -2,11 +2,8 @@
 //!
 //! It exists so that no other room needs to ask which features were compiled in.
 
-use futures_util::future::BoxFuture;
-
 use crate::plugin::{
-    InstanceOptions, InterceptorInstance, InterceptorOptions, ModuleDescription, ModuleDigest, PluginError,
-    PluginHost, ProcessorInstance,
+    InstanceOptions, ModuleDescription, ModuleDigest, PluginError, PluginHost, ProcessorInstance,
 };
 
 /// Refuses every module, because this build has no WebAssembly engine.
@@ -40,13 +37,5 @@ impl PluginHost for DisabledHost {
         _options: InstanceOptions,
     ) -> Result<Box<dyn ProcessorInstance>, PluginError> {
         Err(PluginError::Disabled)
-    }
-
-    fn instantiate_interceptor<'a>(
-        &'a self,
-        _digest: &'a ModuleDigest,
-        _options: InterceptorOptions,
-    ) -> BoxFuture<'a, Result<Box<dyn InterceptorInstance>, PluginError>> {
-        Box::pin(std::future::ready(Err(PluginError::Disabled)))
     }
 }

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::plugin::{
     InputBatch, InterceptorInstance, InterceptorOptions, ModuleDescription, ModuleDigest, OutputBatch,
-    PluginError, ProcessFault,
+    PluginError, PluginKind, ProcessFault,
 };
 
 /// Keeps modules and makes instances of them.
@@ -40,12 +40,14 @@ pub trait PluginHost: Send + Sync {
     ) -> Result<Box<dyn ProcessorInstance>, PluginError>;
 
     /// Makes an interceptor's instance and runs the guest's `configure`. The module must be loaded: nothing is
-    /// compiled here.
+    /// compiled here. A host that only knows processors leaves this out.
     fn instantiate_interceptor<'a>(
         &'a self,
-        digest: &'a ModuleDigest,
-        options: InterceptorOptions,
-    ) -> BoxFuture<'a, Result<Box<dyn InterceptorInstance>, PluginError>>;
+        _digest: &'a ModuleDigest,
+        _options: InterceptorOptions,
+    ) -> BoxFuture<'a, Result<Box<dyn InterceptorInstance>, PluginError>> {
+        Box::pin(std::future::ready(Err(PluginError::WrongKind { wanted: PluginKind::Interceptor })))
+    }
 }
 
 /// One running guest: its own memory, nothing shared with any other instance.
@@ -138,7 +140,9 @@ impl fmt::Debug for LogSink {
 
 /// Receives what a guest adds to its counters, on the thread that calls the instance.
 #[derive(Clone)]
-pub struct CounterSink(Arc<dyn Fn(&str, u64) + Send + Sync>);
+pub struct CounterSink(Arc<AddToCounter>);
+
+type AddToCounter = dyn Fn(&str, u64) + Send + Sync;
 
 impl CounterSink {
     /// A sink that calls `add` with a counter's name, as the guest gave it, and what to add.

@@ -4,6 +4,7 @@ mod exactly_once;
 mod failures;
 mod lifecycle;
 
+use super::attachments::{Attachments, AttachmentsOptions};
 use super::backend::Backend;
 use super::context::Tuning;
 use super::definition::{CommitPolicy, ErrorPolicy, ProcessorDefinition};
@@ -87,6 +88,17 @@ impl Fixture {
 
     pub fn supervisor(&self) -> Supervisor {
         self.supervisor_on(self.cluster.connect())
+    }
+
+    pub async fn attachments(&self) -> Attachments {
+        let started = Attachments::start(AttachmentsOptions {
+            interceptors: Arc::default(),
+            host: self.host.clone(),
+            registry: self.registry.clone(),
+            clock: Clock::manual(Timestamp::from_ms(1)),
+            log_limits: LogLimits::default(),
+        });
+        started.await.unwrap()
     }
 
     pub fn append(&self, values: &[&str]) {

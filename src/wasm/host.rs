@@ -219,12 +219,9 @@ impl PluginHost for WasmHost {
         digest: &'a ModuleDigest,
         options: InterceptorOptions,
     ) -> BoxFuture<'a, Result<Box<dyn InterceptorInstance>, PluginError>> {
-        let loaded = self.loaded.lock().get(digest).cloned();
-        let ticker = Arc::clone(&self.ticker);
-        Box::pin(async move {
-            let loaded = loaded.ok_or(PluginError::NotFound(*digest))?;
-            let instance = interceptor::start(&self.engine, ticker, &loaded.pre, options).await?;
-            Ok(Box::new(instance) as Box<dyn InterceptorInstance>)
-        })
+        match self.loaded.lock().get(digest).cloned() {
+            Some(loaded) => interceptor::start(&self.engine, Arc::clone(&self.ticker), loaded, options),
+            None => Box::pin(std::future::ready(Err(PluginError::NotFound(*digest)))),
+        }
     }
 }

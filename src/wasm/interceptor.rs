@@ -14,7 +14,7 @@ use super::bindings::typed_interceptor::InterceptorTyped;
 use super::bindings::typed_interceptor::exports::tidemill::plugin::typed_interceptor as typed;
 use super::bindings::typed_interceptor::tidemill::plugin::types::HeaderParam;
 use super::engine::Ticker;
-use super::host::LoadedWorld;
+use super::host::{Loaded, LoadedWorld};
 use super::instance::{
     SMALL_COPIES_BYTES_MAX, StartError, TYPED_EXPANSION, check_output_size, failed_call, instantiation_failed,
 };
@@ -44,7 +44,19 @@ enum Guest {
 }
 
 /// Makes an instance and runs its `configure`.
-pub(super) async fn start(
+pub(super) fn start(
+    engine: &Engine,
+    ticker: Arc<Ticker>,
+    loaded: Arc<Loaded>,
+    options: InterceptorOptions,
+) -> BoxFuture<'_, Result<Box<dyn InterceptorInstance>, PluginError>> {
+    Box::pin(async move {
+        let started = start_configured(engine, ticker, &loaded.pre, options).await?;
+        Ok(Box::new(started) as Box<dyn InterceptorInstance>)
+    })
+}
+
+async fn start_configured(
     engine: &Engine,
     ticker: Arc<Ticker>,
     pre: &LoadedWorld,

@@ -10,6 +10,7 @@ use super::*;
 use crate::ids::{Offset, PartitionIndex, TopicName};
 use crate::plugin::*;
 
+mod interceptors;
 mod limits;
 mod measure;
 mod modules;

@@ -13,6 +13,7 @@ mod every_version;
 mod full_disk;
 #[cfg(feature = "client")]
 mod groups;
+mod interceptors;
 #[cfg(all(feature = "client", feature = "wasm"))]
 mod processors;
 #[cfg(feature = "client")]

@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("coordinator", &["ids", "error_code", "clock", "wire", "disk", "log", "partition"]),
     ("plugin", &["ids"]),
     ("wasm", &["ids", "plugin"]),
+    ("interceptor", &["ids", "error_code", "clock", "wire", "plugin"]),
     (
         "broker",
         &[
@@ -44,6 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "partition",
             "coordinator",
             "plugin",
+            "interceptor",
         ],
     ),
     (
@@ -58,6 +60,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "partition",
             "coordinator",
             "plugin",
+            "interceptor",
             "broker",
         ],
     ),
@@ -75,11 +78,12 @@ const ROOMS: &[(&str, &[&str])] = &[
             "partition",
             "coordinator",
             "plugin",
+            "interceptor",
             "broker",
         ],
     ),
     ("net", &["wire", "log", "broker", "handlers"]),
-    ("admin", &["ids", "metrics", "plugin", "broker", "processor"]),
+    ("admin", &["ids", "metrics", "plugin", "interceptor", "broker", "processor"]),
     (
         "testing",
         &[
@@ -131,17 +135,28 @@ const ASYNC_PLACES: &[&str] = &[
     "coordinator/markers.rs",
     "coordinator/runtime.rs",
     "handlers",
+    "interceptor",
     "net",
     "processor",
     "server.rs",
     "testing",
+    // Their calls give the thread back after each slice of time.
+    "wasm/bindings.rs",
+    "wasm/interceptor.rs",
     // Its trait of WASI has one async method, which has nothing to wait for.
     "wasm/log.rs",
 ];
 
 /// Where tasks may be started: each place owns what it starts and can stop it.
-const SPAWN_PLACES: &[&str] =
-    &["coordinator/coordinators.rs", "coordinator/runtime.rs", "net", "processor", "server.rs", "testing"];
+const SPAWN_PLACES: &[&str] = &[
+    "coordinator/coordinators.rs",
+    "coordinator/runtime.rs",
+    "interceptor/links.rs",
+    "net",
+    "processor",
+    "server.rs",
+    "testing",
+];
 
 const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;

@@ -8,7 +8,7 @@ fn module(digest: &str, names: &[&str]) -> ModuleEntry {
     ModuleEntry {
         digest: digest.into(),
         names: names.iter().map(|name| (*name).into()).collect(),
-        world: "processor".into(),
+        world: "processor-flat".into(),
         imports: vec![],
         module_bytes: 10,
         compiled_bytes: 20,

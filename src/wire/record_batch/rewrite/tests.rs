@@ -6,9 +6,12 @@ use crate::wire::record_batch::{BatchBuilder, BatchOptions, BatchProducer, NewRe
 
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 20;
 
+/// Timestamp, key, value.
+type Record = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+/// Offset, timestamp, key, value.
 type Content = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
-fn batch(records: &[(i64, Option<Vec<u8>>, Option<Vec<u8>>)], compression: Compression) -> RecordBatch {
+fn batch(records: &[Record], compression: Compression) -> RecordBatch {
     let producer = BatchProducer {
         ident: ProducerIdent {
             id: ProducerId::from_wire(7).unwrap(),
@@ -81,7 +84,7 @@ fn rewritten(batch: &RecordBatch, changes: &[Change], keys: KeyRule) -> Result<R
     batch.with_records(&records, keys)
 }
 
-fn changes() -> impl Strategy<Value = Vec<((i64, Option<Vec<u8>>, Option<Vec<u8>>), Change)>> {
+fn changes() -> impl Strategy<Value = Vec<(Record, Change)>> {
     let bytes = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20));
     let change = prop_oneof![
         Just(Change::Keep),
