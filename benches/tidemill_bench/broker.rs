@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 /// How long a broker may take to be ready.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
@@ -57,6 +57,15 @@ impl Flavour {
     /// Where its executable is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Runs its command line against a broker.
+    pub fn command_line(&self, broker: &Broker, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.path);
+        command.args(["--admin", &broker.admin, "--bootstrap-server", &broker.address]).args(arguments);
+        let status = command.stdout(Stdio::null()).status()?;
+        ensure!(status.success(), "{arguments:?}: {status}");
+        Ok(())
     }
 
     /// Starts it and waits until it is ready.

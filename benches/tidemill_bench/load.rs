@@ -78,7 +78,7 @@ pub fn produce(bench: &mut Bench) -> anyhow::Result<()> {
 }
 
 #[allow(clippy::too_many_arguments, reason = "a measurement names its scenario, setting and load")]
-fn rates(
+pub fn rates(
     bench: &mut Bench,
     scenario: &'static str,
     setting: &str,

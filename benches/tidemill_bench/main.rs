@@ -10,6 +10,7 @@
 
 mod broker;
 mod clients;
+mod interceptors;
 mod load;
 mod native;
 mod processors;
@@ -32,7 +33,7 @@ struct Bench {
 
 type Scenario = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     ("S1", load::produce),
     ("S2", load::synchronous_producers),
     ("S3", load::consume),
@@ -41,6 +42,7 @@ const SCENARIOS: [Scenario; 8] = [
     ("S8", processors::processors),
     ("S9", load::restart_after_kill),
     ("S10", load::start),
+    ("S11", interceptors::produce),
 ];
 
 fn main() -> anyhow::Result<()> {

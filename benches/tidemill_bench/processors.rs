@@ -2,7 +2,7 @@
 //! with a native copy in the module's place, and against a loop outside the broker over librdkafka.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -89,15 +89,8 @@ fn records() -> usize {
 
 fn copy_by_wasm(bench: &mut Bench, flavour: &Flavour, broker: Broker, guest: &Path) -> anyhow::Result<()> {
     let mut client = prepare(&broker)?;
-    let admin = &broker.admin;
-    let run = |arguments: &[&str]| -> anyhow::Result<()> {
-        let mut command = Command::new(flavour.path());
-        command.args(["--admin", admin, "--bootstrap-server", &broker.address]).args(arguments);
-        let status = command.stdout(Stdio::null()).status()?;
-        ensure!(status.success(), "{arguments:?}: {status}");
-        Ok(())
-    };
     let guest = guest.to_str().context("a path that is not UTF-8")?;
+    let run = |arguments: &[&str]| flavour.command_line(&broker, arguments);
     run(&["module", "push", guest, "--name", "copy"])?;
     let before = broker.cpu_seconds()?;
     let begin = Instant::now();

@@ -160,7 +160,7 @@ impl Log {
             self.write(batch, Place { base_offset, leader_epoch, now: how.now })?;
         match marker {
             Some(marker) => self.apply_marker(&marker, &header, how.now),
-            None if header.is_control => {}
+            None if !header.is_producers_own() => {}
             None => self.producers.apply_data(&header, how.now),
         }
         Ok(self.appended(&header, journal_position))
@@ -173,7 +173,8 @@ impl Log {
             AppendOrigin::Client | AppendOrigin::Coordinator => false,
             AppendOrigin::Intercepted => true,
         };
-        if header.is_control {
+        let is_emptied = may_lack_records && header.record_count == 0;
+        if header.is_control && !is_emptied {
             return Err(AppendError::reject(
                 ErrorCode::InvalidRecord,
                 "clients may not write control batches",

@@ -25,10 +25,7 @@ SENDING, READING = unique("sending"), unique("reading")
 CUT = (2, 5, 6, 11, 17, 18, 19, 30)
 # Here each takes the answers of all that is under way with it, so that not all of these are asked for.
 CUT_STREAM = range(5, 150, 15)
-# librdkafka takes an answer to a fetch that has batches but no records for one that its limit of bytes cut off. It
-# doubles the limit, and after ten such answers, at 1 GiB, tells the application of each further one; it reads on.
-# (kcat ends.) It does not if one of the batches is a control batch.
-READERS_ERRORS = {"librdkafka": {"MSG_SIZE_TOO_LARGE"}}
+# More than the ten answers without records after which librdkafka gives up, were they not control batches.
 DROPPED_ONE_BY_ONE = 15
 
 # Forms of batches: keep, replace, drop, refuse as an invalid record (x) and as a violation of policy (p).
@@ -309,7 +306,7 @@ def reads_on(client, prefix):
     send("ddk")
     after = reader.lines()
     errors = {line["error"] for line in after if "error" in line}
-    check(f"{what}: no errors", errors - READERS_ERRORS.get(client, set()), set())
+    check(f"{what}: no errors", errors, set())
     check(f"{what} reads what comes next", [(line["value"], line["offset"]) for line in after if "error" not in line],
           [(value("k", 2, 100), 7 + DROPPED_ONE_BY_ONE + 2)])
 

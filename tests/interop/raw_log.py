@@ -15,14 +15,15 @@ Batch = collections.namedtuple("Batch", "base_offset last_offset_delta attribute
 
 
 def batches(bootstrap, topic):
-    """The headers of all batches of partition 0, without those of control batches (transactions' markers)."""
+    """The headers of all batches of partition 0, without those of transactions' markers, which have records. (A batch
+    of which nothing is left is a control batch as well.)"""
     host, port = bootstrap.split(":")
     found, at = [], 0
     with socket.create_connection((host, int(port))) as broker:
         while part := parsed(fetched(broker, topic, at)):
             found += part
             at = part[-1].base_offset + part[-1].last_offset_delta + 1
-    return [batch for batch in found if not batch.attributes & CONTROL]
+    return [batch for batch in found if not batch.attributes & CONTROL or batch.count == 0]
 
 
 def fetched(broker, topic, offset):

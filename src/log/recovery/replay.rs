@@ -41,7 +41,7 @@ impl Replay {
                 }
                 self.producers.apply_marker(&marker, header.base_offset, header.max_timestamp, self.now);
             }
-            None if header.is_control => {}
+            None if !header.is_producers_own() => {}
             None => self.producers.apply_data(header, self.now),
         }
     }

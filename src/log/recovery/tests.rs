@@ -8,7 +8,7 @@ use super::*;
 use crate::disk::{DiskOptions, SimFault};
 use crate::ids::LeaderEpoch;
 use crate::wire::control_record::{EndTransaction, TransactionVersion};
-use crate::wire::record_batch::Transactional;
+use crate::wire::record_batch::{KeyRule, RecordChange, Transactional};
 
 /// What a broker keeps of a log in its checkpoint files.
 #[derive(Clone, Copy, Default)]
@@ -383,17 +383,37 @@ fn a_log_on_a_real_disk_opens_again() {
 /// One thing that happens to a log.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Plain { count: i32 },
-    Idempotent { id: i64, count: i32 },
-    Transactional { id: i64, count: i32 },
-    End { id: i64, result: EndTransaction },
+    Plain {
+        count: i32,
+    },
+    Idempotent {
+        id: i64,
+        count: i32,
+    },
+    Transactional {
+        id: i64,
+        count: i32,
+    },
+    /// What an interceptor has left of a batch: all but its first records, perhaps none.
+    Intercepted {
+        id: Option<i64>,
+        transactional: Transactional,
+        count: i32,
+        dropped: i32,
+    },
+    End {
+        id: i64,
+        result: EndTransaction,
+    },
     Lead,
     Replicated,
     Durable,
     Checkpoint,
     Flush,
     Roll,
-    Delete { share: u8 },
+    Delete {
+        share: u8,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -402,6 +422,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (1..4).prop_map(|count| Step::Plain { count }),
         4 => (10..12i64, 1..4).prop_map(|(id, count)| Step::Idempotent { id, count }),
         6 => (1..4i64, 1..4).prop_map(|(id, count)| Step::Transactional { id, count }),
+        3 => (prop::option::of(10..12i64), 1..4, 1..4).prop_map(|(id, count, dropped)| {
+            Step::Intercepted { id, transactional: Transactional::No, count, dropped }
+        }),
+        3 => (1..4i64, 1..4, 1..4).prop_map(|(id, count, dropped)| {
+            Step::Intercepted { id: Some(id), transactional: Transactional::Yes, count, dropped }
+        }),
         4 => (1..4i64, ending).prop_map(|(id, result)| Step::End { id, result }),
         1 => Just(Step::Lead),
         2 => Just(Step::Replicated),
@@ -437,6 +463,16 @@ impl Machine {
     }
 
     fn send(&mut self, spec: Spec, id: Option<i64>) {
+        let batch = self.next_batch(spec, id);
+        self.append(&batch, AppendOrigin::Client);
+    }
+
+    fn append(&mut self, batch: &RecordBatch, origin: AppendOrigin) {
+        let leader_epoch = LeaderEpoch::from_wire(self.leader_epoch).unwrap();
+        self.fixture.log.append(batch, Append { leader_epoch, origin, ..client() }).unwrap();
+    }
+
+    fn next_batch(&mut self, spec: Spec, id: Option<i64>) -> RecordBatch {
         let mut spec = spec;
         if let Some(id) = id {
             let sequence = self.sequences.entry(id).or_insert(0);
@@ -444,8 +480,7 @@ impl Machine {
             *sequence += spec.count;
         }
         spec.timestamp = NOW.ms() + self.fixture.log.log_end_offset().value() % 37;
-        let leader_epoch = LeaderEpoch::from_wire(self.leader_epoch).unwrap();
-        self.fixture.log.append(&batch(spec), Append { leader_epoch, ..client() }).unwrap();
+        batch(spec)
     }
 
     fn step(&mut self, step: Step) {
@@ -454,6 +489,14 @@ impl Machine {
             Step::Idempotent { id, count } => self.send(plain(count), Some(id)),
             Step::Transactional { id, count } => {
                 self.send(Spec { transactional: Transactional::Yes, ..plain(count) }, Some(id));
+            }
+            Step::Intercepted { id, transactional, count, dropped } => {
+                let whole = self.next_batch(Spec { transactional, ..plain(count) }, id);
+                let drop_first =
+                    |index| if index < dropped { RecordChange::Drop } else { RecordChange::Keep };
+                let left = whole.records(usize::MAX).unwrap().rewritten(drop_first).unwrap();
+                let left = whole.with_records(&left, KeyRule::Optional).unwrap();
+                self.append(&left, AppendOrigin::Intercepted);
             }
             Step::End { id, result } => {
                 let epoch = LeaderEpoch::from_wire(self.leader_epoch).unwrap();

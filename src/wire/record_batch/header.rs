@@ -63,6 +63,13 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
+    /// Whether the batch is its producer's own, with sequences that count: data, also if nothing is left of
+    /// it. Markers have no sequence.
+    pub fn is_producers_own(&self) -> bool {
+        let is_emptied = self.record_count == 0 && self.producer.is_some_and(|p| p.base_sequence.is_some());
+        !self.is_control || is_emptied
+    }
+
     /// Parses the first `HEADER_BYTES` of `bytes`. Does not look at what follows, so neither the
     /// CRC nor the presence of the whole batch is checked.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, BatchError> {

@@ -5,6 +5,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::compression::CODEC_MASK;
+use super::header::CONTROL_BIT;
 use super::records::Framed;
 use super::{
     ATTRIBUTES_AT, BatchError, BatchHeader, CRC_AT, Compression, HEADER_BYTES, KeyRule, LOG_OVERHEAD_BYTES,
@@ -72,8 +73,12 @@ fn put_record(out: &mut Vec<u8>, timestamp_delta: i64, offset_delta: i32, body: 
 
 impl RecordBatch {
     /// This batch with other records, which [`Records::rewritten`] made of its own: in the same codec, with
-    /// the largest timestamp and the CRC that follow from them. A batch that is left without records keeps
-    /// its timestamp and names no codec, as Kafka's `DefaultRecordBatch.writeEmptyHeader` has it.
+    /// the largest timestamp and the CRC that follow from them.
+    ///
+    /// A batch that is left without records keeps its timestamp and names no codec, as Kafka's
+    /// `DefaultRecordBatch.writeEmptyHeader` has it. It becomes a control batch, which no client shows to
+    /// anybody: librdkafka takes an answer of nothing but empty data batches for one that was cut off, asks
+    /// for twice as much each time, and ends with an error.
     pub fn with_records(&self, records: &Records, keys: KeyRule) -> Result<RecordBatch, BatchError> {
         let header = self.header();
         let mut max_timestamp = None;
@@ -102,7 +107,8 @@ impl RecordBatch {
         let mut fixed = self.header_bytes();
         let length = HEADER_BYTES - LOG_OVERHEAD_BYTES + region.len();
         let length = i32::try_from(length).map_err(|_| BatchError::Header("it grew beyond 2 GiB"))?;
-        let attributes = self.attributes() & !CODEC_MASK | codec.attribute_bits();
+        let control = if records.record_count() == 0 { CONTROL_BIT } else { 0 };
+        let attributes = self.attributes() & !CODEC_MASK | codec.attribute_bits() | control;
         let mut put = |at: usize, bytes: &[u8]| fixed[at..at + bytes.len()].copy_from_slice(bytes);
         put(8, &length.to_be_bytes());
         put(ATTRIBUTES_AT, &attributes.to_be_bytes());

@@ -120,6 +120,8 @@ proptest! {
         prop_assert_eq!(usize::try_from(new.record_count).unwrap(), expected.len());
         let codec = if expected.is_empty() { Compression::None } else { old.compression };
         prop_assert_eq!(new.compression, codec);
+        prop_assert_eq!(new.is_control, expected.is_empty());
+        prop_assert!(new.is_producers_own());
         let same = |header: &BatchHeader| (
             header.base_offset, header.last_offset_delta, header.leader_epoch, header.producer,
             header.base_timestamp, header.is_transactional, header.timestamp_type,
