@@ -25,11 +25,15 @@ fn prepare() {
 /// Makes this the instance's plugin.
 fn start<T: Any>(plugin: T) {
     RUNNING.with(|slot| *slot.borrow_mut() = Some(Box::new(plugin)));
+    tell_counts();
 }
 
 /// Calls with the instance's plugin, if it is one of that type.
 fn with_running<T: Any, R>(call: impl FnOnce(&mut T) -> R) -> Option<R> {
-    RUNNING.with(|slot| slot.borrow_mut().as_mut().and_then(|plugin| plugin.downcast_mut::<T>()).map(call))
+    let answer = RUNNING
+        .with(|slot| slot.borrow_mut().as_mut().and_then(|plugin| plugin.downcast_mut::<T>()).map(call));
+    tell_counts();
+    answer
 }
 
 /// Takes the instance's plugin away.
@@ -40,6 +44,8 @@ fn stop<T: Any>() -> Option<Box<T>> {
 #[cfg(target_family = "wasm")]
 mod host {
     //! All worlds import the same interfaces, so any world's bindings will do.
+    use std::cell::RefCell;
+
     use crate::Level;
     use crate::bindings::flat_world::tidemill::plugin::{config, log, metrics};
 
@@ -58,8 +64,32 @@ mod host {
         config::get(key)
     }
 
+    /// Counters whose sums wait for the end of the call: a call of the broker for each record would cost more
+    /// than most plugins do. What a call has counted that ends in a panic is lost.
+    const COUNTERS_WAITING_MAX: usize = 64;
+
+    thread_local! {
+        static COUNTS: RefCell<Vec<(String, u64)>> = const { RefCell::new(Vec::new()) };
+    }
+
     pub fn count(counter: &str, value: u64) {
-        metrics::add(counter, value);
+        COUNTS.with_borrow_mut(|counts| {
+            let has_room = counts.len() < COUNTERS_WAITING_MAX;
+            match counts.iter_mut().find(|(name, _)| name == counter) {
+                Some((_, sum)) => *sum = sum.saturating_add(value),
+                None if has_room => counts.push((counter.to_owned(), value)),
+                None => metrics::add(counter, value),
+            }
+        });
+    }
+
+    /// Tells the broker what was counted since it was last told.
+    pub fn tell_counts() {
+        COUNTS.with_borrow_mut(|counts| {
+            for (counter, sum) in counts.iter_mut().filter(|(_, sum)| *sum > 0) {
+                metrics::add(counter, std::mem::take(sum));
+            }
+        });
     }
 }
 
@@ -78,6 +108,8 @@ mod host {
     pub fn count(counter: &str, value: u64) {
         crate::testing::count_on_this_thread(counter, value);
     }
+
+    pub fn tell_counts() {}
 }
 
-pub(crate) use host::{config, count, log};
+pub(crate) use host::{config, count, log, tell_counts};

@@ -49,18 +49,8 @@ impl Broker {
         let Some(chain) = chain else {
             return Ok(Passed { batch, origin: AppendOrigin::Client, pending: None });
         };
-        let pending = Some(chain.pending(client, topic_partition, &batch));
-        let rules = BatchRules { decompressed_bytes_max: rules.decompressed_bytes_max, keys: rules.keys };
-        match chain.judge(client, topic_partition, &batch, rules).await {
-            Ok(None) => Ok(Passed { batch, origin: AppendOrigin::Client, pending }),
-            Ok(Some(batch)) => Ok(Passed { batch, origin: AppendOrigin::Intercepted, pending }),
-            Err(refusal) => {
-                if let Some(pending) = pending {
-                    pending.tell(Err(refusal.code)).await;
-                }
-                Err(refusal.into())
-            }
-        }
+        // Boxed: the future of every Produce request would be as large as an interceptor's otherwise.
+        Box::pin(judge_produced(chain, client, topic_partition, batch, rules)).await
     }
 
     /// Reads for a client: what [`Broker::fetch`] finds, after the interceptors on its way out.
@@ -79,7 +69,9 @@ impl Broker {
             );
             served.push(match chain {
                 None => fetched.map(|fetched| Served { fetched, changed: None }),
-                Some(chain) => self.judge_fetched(&chain, client, &wanted.topic_partition, fetched).await,
+                Some(chain) => {
+                    Box::pin(self.judge_fetched(&chain, client, &wanted.topic_partition, fetched)).await
+                }
             });
         }
         served
@@ -109,6 +101,25 @@ impl Broker {
                 tracing::warn!(%topic_partition, principal = %client.principal, %refusal, "a fetch is refused");
                 Err(refusal.into())
             }
+        }
+    }
+}
+
+async fn judge_produced(
+    chain: Chain,
+    client: &Client,
+    topic_partition: &TopicPartition,
+    batch: RecordBatch,
+    rules: &ClientRules,
+) -> Result<Passed, BrokerError> {
+    let pending = chain.pending(client, topic_partition, &batch);
+    let rules = BatchRules { decompressed_bytes_max: rules.decompressed_bytes_max, keys: rules.keys };
+    match chain.judge(client, topic_partition, &batch, rules).await {
+        Ok(None) => Ok(Passed { batch, origin: AppendOrigin::Client, pending: Some(pending) }),
+        Ok(Some(batch)) => Ok(Passed { batch, origin: AppendOrigin::Intercepted, pending: Some(pending) }),
+        Err(refusal) => {
+            pending.tell(Err(refusal.code)).await;
+            Err(refusal.into())
         }
     }
 }

@@ -79,7 +79,7 @@ impl Broker {
             (Ok(committed), pending) => Ok(Produced { partition, committed, pending }),
             (Err(error), pending) => {
                 if let Some(pending) = pending {
-                    pending.tell(Err(error.code())).await;
+                    Box::pin(pending.tell(Err(error.code()))).await;
                 }
                 Err(error)
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -19,6 +19,9 @@ use crate::plugin::{
 const ACKNOWLEDGEMENTS_WAITING_MAX: usize = 1024;
 /// Batches that are told in one call.
 const ACKNOWLEDGEMENTS_PER_CALL_MAX: usize = 256;
+/// How long the first batch waits for others to be told with it: to wake a thread for each of them costs more
+/// than to judge it.
+const ACKNOWLEDGEMENTS_LINGER: Duration = Duration::from_millis(5);
 
 /// The present moment on the monotonic clock, for measuring and pausing.
 #[allow(clippy::disallowed_methods, reason = "measures calls; decides nothing that is replayed")]
@@ -185,7 +188,7 @@ impl Teller {
     /// Tells acknowledgements until the link is gone and all is told.
     pub(super) async fn run(mut self) {
         let mut batches = Vec::new();
-        while self.queue.recv_many(&mut batches, ACKNOWLEDGEMENTS_PER_CALL_MAX).await > 0 {
+        while self.receive(&mut batches).await {
             match self.tell(&batches).await {
                 Ok(()) => self.counters.acknowledged(batches.len()),
                 Err(fault) => {
@@ -198,6 +201,20 @@ impl Teller {
             batches.clear();
         }
         self.pool.close().await;
+    }
+
+    /// Waits for batches to tell of; `false` at the end.
+    async fn receive(&mut self, batches: &mut Vec<Acknowledgement>) -> bool {
+        if self.queue.recv_many(batches, ACKNOWLEDGEMENTS_PER_CALL_MAX).await == 0 {
+            return false;
+        }
+        tokio::time::sleep(ACKNOWLEDGEMENTS_LINGER).await;
+        while batches.len() < ACKNOWLEDGEMENTS_PER_CALL_MAX
+            && let Ok(next) = self.queue.try_recv()
+        {
+            batches.push(next);
+        }
+        true
     }
 
     async fn tell(&self, batches: &[Acknowledgement]) -> Result<(), LinkFault> {

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::ids::{Offset, PartitionIndex, TopicName};
 use crate::plugin::output::read_body;
+use crate::plugin::reader::Reader;
 use crate::plugin::{BadOutput, CounterSink, InputBatch, Limits, LogSink, ProcessFault};
 
 /// The first bytes of flat verdicts; the digit is the layout's version.
@@ -137,7 +138,7 @@ impl Verdicts {
     /// Checks a guest's flat verdicts against the number of records that it judged. Nothing is copied but
     /// messages, and nothing allocated that the bytes do not account for.
     pub fn check(bytes: &Bytes, record_count: u32) -> Result<Verdicts, BadOutput> {
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = Reader::new(bytes);
         let short = || BadOutput("it ends within its header".to_owned());
         let magic = reader.take::<4>().ok_or_else(short)?;
         if magic != VERDICTS_MAGIC {
@@ -161,9 +162,9 @@ impl Verdicts {
                 return Err(bad(format!("it names record {index}, and {least} to {record_count} are left")));
             }
             least = index + 1;
-            verdicts.push((index, check_verdict(&mut reader).map_err(bad)?));
+            verdicts.push((index, check_verdict(&mut reader, bytes).map_err(bad)?));
         }
-        match bytes.len().saturating_sub(reader.at) {
+        match reader.left() {
             0 => Ok(Verdicts(verdicts)),
             behind => Err(BadOutput(format!("{behind} bytes lie behind its last verdict"))),
         }
@@ -202,7 +203,7 @@ pub(crate) fn cut_message(message: &str) -> String {
     message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned()
 }
 
-fn check_verdict(reader: &mut Reader<'_>) -> Result<Verdict, String> {
+fn check_verdict(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Verdict, String> {
     let cut = || "it is cut short".to_owned();
     let [kind] = reader.take::<1>().ok_or_else(cut)?;
     match kind {
@@ -212,14 +213,14 @@ fn check_verdict(reader: &mut Reader<'_>) -> Result<Verdict, String> {
             if timestamp < -1 {
                 return Err(format!("its timestamp is {timestamp}"));
             }
-            let body = reader.field().ok_or_else(cut)?;
+            let body = field(reader, whole).ok_or_else(cut)?;
             read_body(&body)?;
             Ok(Verdict::Replace { timestamp: (timestamp >= 0).then_some(timestamp), body })
         }
         3 => {
             let [code] = reader.take::<1>().ok_or_else(cut)?;
             let code = RejectionCode::of(code).ok_or_else(|| format!("its code {code} is none"))?;
-            let message = reader.field().ok_or_else(cut)?;
+            let message = field(reader, whole).ok_or_else(cut)?;
             if message.len() > MESSAGE_BYTES_MAX {
                 let (bytes, bytes_max) = (message.len(), MESSAGE_BYTES_MAX);
                 return Err(format!("its message has {bytes} bytes, and {bytes_max} are allowed"));
@@ -231,30 +232,11 @@ fn check_verdict(reader: &mut Reader<'_>) -> Result<Verdict, String> {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a Bytes,
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let field = self.bytes.get(self.at..)?.first_chunk::<N>()?;
-        self.at += N;
-        Some(*field)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    /// A field with its length in front.
-    fn field(&mut self) -> Option<Bytes> {
-        let bytes = usize::try_from(self.u32()?).ok()?;
-        let end = self.at.checked_add(bytes).filter(|end| *end <= self.bytes.len())?;
-        let field = self.bytes.slice(self.at..end);
-        self.at = end;
-        Some(field)
-    }
+/// A field with its length in front, as part of the whole.
+fn field(reader: &mut Reader<'_>, whole: &Bytes) -> Option<Bytes> {
+    let bytes = usize::try_from(reader.u32()?).ok()?;
+    let field = reader.slice(bytes)?;
+    Some(whole.slice_ref(field))
 }
 
 #[cfg(test)]

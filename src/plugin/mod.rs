@@ -13,6 +13,7 @@ mod input;
 mod interceptor;
 mod module;
 mod output;
+mod reader;
 mod varint;
 
 pub use disabled::DisabledHost;

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use crate::ids::PartitionIndex;
+use crate::plugin::reader::Reader;
 use crate::plugin::varint;
 
 /// The first bytes of a flat output; the digit is the layout's version.
@@ -136,7 +137,7 @@ impl OutputBatch {
     /// Checks a guest's flat output against the number of records that went in. One pass; nothing is
     /// copied, and nothing is allocated that the bytes do not account for.
     pub fn check(bytes: Bytes, source_records: u32) -> Result<OutputBatch, BadOutput> {
-        let mut reader = Reader { bytes: &bytes, at: 0 };
+        let mut reader = Reader::new(&bytes);
         let start = |at: usize| BadOutput(format!("it ends within its header, at byte {at}"));
         let magic = reader.take::<4>().ok_or_else(|| start(0))?;
         if magic != OUTPUT_MAGIC {
@@ -295,33 +296,6 @@ pub(crate) fn put_body<'a>(
 
 fn fit(value: usize) -> Result<u32, BadOutput> {
     u32::try_from(value).map_err(|_| BadOutput("it is larger than 4 GiB".to_owned()))
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let field = self.bytes.get(self.at..)?.first_chunk::<N>()?;
-        self.at += N;
-        Some(*field)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn slice(&mut self, bytes: usize) -> Option<&'a [u8]> {
-        let field = self.bytes.get(self.at..)?.get(..bytes)?;
-        self.at += bytes;
-        Some(field)
-    }
-
-    fn left(&self) -> usize {
-        self.bytes.len().saturating_sub(self.at)
-    }
 }
 
 /// A record for `OutputBuilder`.

@@ -26,21 +26,32 @@ pub(super) const SMALL_COPIES_BYTES_MAX: usize = 1 << 20;
 /// How much larger typed records are in this process's memory than in the flat layout, at most.
 pub(super) const TYPED_EXPANSION: usize = 8;
 
-/// A guest with its memory. Its parts go away with the first fatal fault.
-pub(super) struct Instance {
-    alive: Option<Alive>,
-    ticker: Arc<Ticker>,
-    limits: Limits,
+/// A guest of any kind with its memory. Its parts go away with the first fatal fault.
+pub(super) struct Instance<G> {
+    pub(super) alive: Option<Alive<G>>,
+    pub(super) ticker: Arc<Ticker>,
+    pub(super) limits: Limits,
     /// The flat input's bytes, kept for the next call.
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
 }
 
-struct Alive {
-    store: Store<GuestState>,
-    guest: Guest,
+pub(super) struct Alive<G> {
+    pub(super) store: Store<GuestState>,
+    pub(super) guest: G,
 }
 
-enum Guest {
+impl<G> Instance<G> {
+    pub(super) fn new(
+        store: Store<GuestState>,
+        guest: G,
+        ticker: Arc<Ticker>,
+        limits: Limits,
+    ) -> Instance<G> {
+        Instance { alive: Some(Alive { store, guest }), ticker, limits, input: Vec::new() }
+    }
+}
+
+pub(super) enum Guest {
     Flat(flat::ProcessorFlat),
     Typed(typed::ProcessorTyped),
 }
@@ -51,7 +62,7 @@ pub(super) fn start(
     ticker: Arc<Ticker>,
     pre: &LoadedWorld,
     options: &InstanceOptions,
-) -> Result<Instance, PluginError> {
+) -> Result<Instance<Guest>, PluginError> {
     let limits = options.limits;
     let given = Given {
         limits: &options.limits,
@@ -68,9 +79,7 @@ pub(super) fn start(
     let answer = init(&mut store, pre, options);
     drop(running);
     match answer {
-        Ok((guest, Ok(()))) => {
-            Ok(Instance { alive: Some(Alive { store, guest }), ticker, limits, input: Vec::new() })
-        }
+        Ok((guest, Ok(()))) => Ok(Instance::new(store, guest, ticker, limits)),
         Ok((_, Err(refusal))) => Err(PluginError::InitRefused(refusal)),
         Err(StartError::Instantiate(error)) => Err(instantiation_failed(store.data_mut(), &error, &limits)),
         Err(StartError::Init(error)) => {
@@ -150,7 +159,7 @@ pub(super) fn failed_call(
     }
 }
 
-impl ProcessorInstance for Instance {
+impl ProcessorInstance for Instance<Guest> {
     fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
         let alive = self.alive.as_mut().ok_or(ProcessFault::Dead)?;
         let (bytes, bytes_max) = (batch.flat_bytes() as u64, self.limits.memory_bytes_max as u64);

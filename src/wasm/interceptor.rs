@@ -16,7 +16,8 @@ use super::bindings::typed_interceptor::tidemill::plugin::types::HeaderParam;
 use super::engine::Ticker;
 use super::host::{Loaded, LoadedWorld};
 use super::instance::{
-    SMALL_COPIES_BYTES_MAX, StartError, TYPED_EXPANSION, check_output_size, failed_call, instantiation_failed,
+    Alive, Instance, SMALL_COPIES_BYTES_MAX, StartError, TYPED_EXPANSION, check_output_size, failed_call,
+    instantiation_failed,
 };
 use super::state::{Given, GuestState};
 use crate::plugin::{
@@ -24,21 +25,10 @@ use crate::plugin::{
     Origin, PluginError, PluginKind, ProcessFault, RejectionCode, Verdict, Verdicts, cut_message, put_body,
 };
 
-/// A guest with its memory. Its parts go away with the first fatal fault.
-pub(super) struct Interceptor {
-    alive: Option<Alive>,
-    ticker: Arc<Ticker>,
-    limits: Limits,
-    /// The flat input's bytes, kept for the next call.
-    input: Vec<u8>,
-}
+/// A guest that is alive between its calls.
+type Interceptor = Instance<Guest>;
 
-struct Alive {
-    store: Store<GuestState>,
-    guest: Guest,
-}
-
-enum Guest {
+pub(super) enum Guest {
     Flat(InterceptorFlat),
     Typed(InterceptorTyped),
 }
@@ -76,9 +66,7 @@ async fn start_configured(
     let answer = configure(&mut store, pre, &attachment).await;
     drop(running);
     match answer {
-        Ok((guest, Ok(()))) => {
-            Ok(Interceptor { alive: Some(Alive { store, guest }), ticker, limits, input: Vec::new() })
-        }
+        Ok((guest, Ok(()))) => Ok(Instance::new(store, guest, ticker, limits)),
         Ok((_, Err(refusal))) => Err(PluginError::InitRefused(refusal)),
         Err(StartError::Instantiate(error)) => Err(instantiation_failed(store.data_mut(), &error, &limits)),
         Err(StartError::Init(error)) => {
@@ -195,14 +183,14 @@ impl InterceptorInstance for Interceptor {
 }
 
 impl Interceptor {
-    fn keep<T>(&mut self, alive: Alive, answer: &Result<T, ProcessFault>) {
+    fn keep<T>(&mut self, alive: Alive<Guest>, answer: &Result<T, ProcessFault>) {
         if answer.as_ref().err().is_none_or(ProcessFault::instance_survives) {
             self.alive = Some(alive);
         }
     }
 }
 
-impl Alive {
+impl Alive<Guest> {
     /// What an earlier call left behind does not explain this one's faults.
     fn make_ready(&mut self, limits: &Limits) {
         let state = self.store.data_mut();

@@ -61,6 +61,7 @@ pub fn on_acknowledgement<I: Interceptor>(acknowledgements: Vec<interception::Ac
 pub fn close<I: Interceptor>() {
     if let Some(mut running) = runtime::stop::<Running<I>>() {
         running.interceptor.close();
+        runtime::tell_counts();
     }
 }
 
