@@ -54,11 +54,6 @@ impl Flavour {
         if self.name.is_empty() { setting.to_owned() } else { format!("{setting} [{}]", self.name) }
     }
 
-    /// Where its executable is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Runs its command line against a broker.
     pub fn command_line(&self, broker: &Broker, arguments: &[&str]) -> anyhow::Result<()> {
         let mut command = Command::new(&self.path);
