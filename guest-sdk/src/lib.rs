@@ -60,6 +60,8 @@ mod error;
 mod input;
 mod interceptor;
 mod output;
+#[cfg(all(target_family = "wasm", getrandom_backend = "custom"))]
+mod randomness;
 #[doc(hidden)]
 pub mod runtime;
 pub mod testing;
