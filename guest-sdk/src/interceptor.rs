@@ -24,7 +24,8 @@ pub struct Origin {
     pub transactional: bool,
 }
 
-/// What became of a batch that passed `on_send`. It comes after the append is durable, and changes nothing.
+/// What became of a batch that went through `on_send`, of this instance or of another one of the attachment. It comes
+/// after the append is durable, or refused, and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledgement {
     /// The topic.

@@ -365,3 +365,52 @@ fn a_compacted_topic_takes_no_replacement_without_a_key() {
     assert!(flush(&sender).iter().all(Result::is_err));
     assert_eq!(read(&mut client, "t").len(), 1);
 }
+
+/// The examples, with their records, on one server.
+#[test]
+fn the_examples_do_what_their_readmes_say() {
+    let server = server(&[
+        ("listeners", "127.0.0.1:0,127.0.0.1:0"),
+        ("tidemill.listener.principals", "User:apps,User:partner"),
+    ]);
+    let (mut apps, mut partner) = (server.wire_of_listener(0), server.wire_of_listener(1));
+    create_topic(&mut apps, "t", 1, &[]);
+    for example in ["time-stamper", "counter", "field-masker", "schema-validator"] {
+        push(&server, example, &guest(example));
+    }
+    let schema = json!({"type": "object", "required": ["card"], "properties": {"card": {"type": "string"}}});
+    for (name, paths, more) in [
+        ("schema-validator", ["produce"], json!({"order": 1, "config": {"schema": schema.to_string()}})),
+        ("time-stamper", ["produce"], json!({"order": 2, "config": {"header": "at"}})),
+        ("counter", ["produce"], json!({"order": 3})),
+        (
+            "field-masker",
+            ["fetch"],
+            json!({"config": {"fields": "card", "unmasked_principals": "User:apps"}}),
+        ),
+    ] {
+        let attachment = json!({"module": name, "topics": ["t"], "paths": paths});
+        attach(&server, name, &with(attachment, &more));
+    }
+    let good = r#"{"card":"4111","amount":3}"#;
+    assert_eq!(produce(&mut apps, "t", 0, batch(&[good])).error_code, 0);
+    for (bad, words) in [(r#"{"card":7}"#, "at /card: 7 is not of type"), ("card", "the value is not JSON")] {
+        let (code, message) = error(&produce(&mut apps, "t", 0, batch(&[good, bad])));
+        assert_eq!(code, ErrorCode::InvalidRecord);
+        assert!(message.contains(words), "{message}");
+    }
+    assert_eq!(read(&mut apps, "t"), expect(&[(0, good)]));
+    assert_eq!(read(&mut partner, "t"), expect(&[(0, r#"{"card":"***","amount":3}"#)]));
+    use rdkafka::message::{Headers, Message};
+    let read = &read_all(&server, "t", 1, "read_committed")[0];
+    let header = read.headers().unwrap().get(0);
+    assert_eq!(header.key, "at");
+    assert!(header.value.unwrap().ends_with(b"Z"));
+    let counters = counters(&server, "counter");
+    assert_eq!((&counters["own"]["sent"], &counters["produce"]["kept"]), (&json!(1), &json!(1)));
+    let without = json!({"module": "field-masker", "topics": ["t"], "paths": ["fetch"]});
+    let (status, refused) =
+        call(&server, "PUT", "/v1/interceptors/no-fields", without.to_string().as_bytes());
+    assert_eq!(status, 422);
+    assert!(refused.to_string().contains("`fields` is missing"), "{refused}");
+}

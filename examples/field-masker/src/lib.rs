@@ -2,7 +2,8 @@
 //!
 //! - `fields`: which, comma-separated: `ssn` or `customer.email`. A path goes through arrays: each element is masked.
 //! - `mask`: what stands in their place, `***` by default.
-//! - `unmasked_principals`: who sees the plain values, comma-separated: `User:auditor`.
+//! - `unmasked_principals`: who sees the plain values, separated by semicolons as in Kafka's `super.users`, since a
+//!   principal may have commas: `User:auditor;User:CN=billing,O=us`.
 //! - `not_json`: `reject` (by default) refuses values that are not JSON, as nobody knows what they hold; `keep` shows them.
 
 use serde_json::Value;
@@ -25,7 +26,7 @@ enum NotJson {
 
 impl Interceptor for FieldMasker {
     fn configure(_: &Attachment) -> Result<FieldMasker, Error> {
-        let fields = list(&config_parsed::<String>("fields")?);
+        let fields = list(&config_parsed::<String>("fields")?, ',');
         if fields.is_empty() {
             return Err(Error::fatal("the config key `fields` names no field"));
         }
@@ -40,7 +41,7 @@ impl Interceptor for FieldMasker {
         Ok(FieldMasker {
             fields,
             mask: config_or("mask", "***".to_owned())?,
-            unmasked_principals: list(&config("unmasked_principals").unwrap_or_default()),
+            unmasked_principals: list(&config("unmasked_principals").unwrap_or_default(), ';'),
             not_json,
         })
     }
@@ -67,8 +68,8 @@ impl Interceptor for FieldMasker {
     }
 }
 
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+fn list(text: &str, separator: char) -> Vec<String> {
+    text.split(separator).map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }
 
 /// Masks what a path leads to, and says how many fields that were. JSON's names may have dots themselves, so every
