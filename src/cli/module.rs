@@ -32,7 +32,7 @@ pub enum ModuleCommand {
         /// Its name, or the beginning of its digest
         module: String,
     },
-    /// Delete a module that no processor uses
+    /// Delete a module that nothing uses
     Delete {
         /// Its name, or the beginning of its digest
         module: String,

@@ -56,9 +56,15 @@ async fn start_configured(
     let given = Given { limits: &limits, config: &config, log: &log, counters: &counters };
     let mut store = Store::new(engine, GuestState::new(given));
     store.limiter(GuestState::limiter);
-    store.epoch_deadline_callback(|mut store| match store.data_mut().take_slice() {
-        true => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
-        false => Ok(UpdateDeadline::Interrupt),
+    store.epoch_deadline_callback(|mut store| match store.data_mut().time.end_slice() {
+        Some(begin_next) => {
+            let others_first = async move {
+                tokio::task::yield_now().await;
+                begin_next();
+            };
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(others_first)))
+        }
+        None => Ok(UpdateDeadline::Interrupt),
     });
     begin_call(&mut store, limits.init_time_max);
     store.set_hostcall_fuel(SMALL_COPIES_BYTES_MAX);
@@ -79,7 +85,7 @@ async fn start_configured(
 
 /// A call may run so long, and not longer than a slice at a time.
 fn begin_call(store: &mut Store<GuestState>, time_max: Duration) {
-    store.data_mut().give_time(time_max);
+    store.data_mut().time.begin(time_max);
     store.set_epoch_deadline(1);
 }
 

@@ -2,8 +2,10 @@
 //! same answers in every run, and the limiter of its memory.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use wasmtime::component::{HasData, HasSelf, Linker, Resource};
 use wasmtime::{Engine, ResourceLimiter};
 use wasmtime_wasi::p2::DynPollable;
@@ -13,7 +15,7 @@ use wasmtime_wasi::{
 };
 
 use super::bindings::flat::tidemill::plugin::{config, log, metrics};
-use super::engine::Ticker;
+use super::engine::now;
 use super::log::GuestLog;
 use crate::plugin::{CounterSink, Limits, LogLevel, LogSink, LogSource};
 
@@ -32,8 +34,32 @@ pub(super) struct GuestState {
     table: ResourceTable,
     memory: MemoryUse,
     counters: CounterSink,
-    /// How much longer a call may run that gives its thread back after each slice.
-    slices_left: u64,
+    /// The time of a call that gives its thread back after each slice.
+    pub(super) time: Slices,
+}
+
+/// How much longer a call may run. Only its own slices count, not its waits for the next one.
+#[derive(Default)]
+pub(super) struct Slices {
+    left: Duration,
+    resumed: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Slices {
+    /// A call begins that may run for so long.
+    pub(super) fn begin(&mut self, time_max: Duration) {
+        self.left = time_max;
+        *self.resumed.lock() = Some(now());
+    }
+
+    /// A slice is over: its time is taken off, and the answer notes when the next one begins. `None` if there is no
+    /// time left.
+    pub(super) fn end_slice(&mut self) -> Option<impl FnOnce() + Send + 'static> {
+        let ran = self.resumed.lock().map_or(Duration::ZERO, |resumed| resumed.elapsed());
+        self.left = self.left.saturating_sub(ran);
+        let resumed = Arc::clone(&self.resumed);
+        (!self.left.is_zero()).then_some(move || *resumed.lock() = Some(now()))
+    }
 }
 
 /// What a guest of any kind is given.
@@ -61,19 +87,8 @@ impl GuestState {
             log,
             table: ResourceTable::new(),
             memory: MemoryUse::new(given.limits),
-            slices_left: 0,
+            time: Slices::default(),
         }
-    }
-
-    /// Allows a call to run for as long as this from now on.
-    pub(super) fn give_time(&mut self, time_max: Duration) {
-        self.slices_left = Ticker::epochs(time_max);
-    }
-
-    /// Takes one slice of time off what a call has; `false` if that was the last.
-    pub(super) fn take_slice(&mut self) -> bool {
-        self.slices_left = self.slices_left.saturating_sub(1);
-        self.slices_left > 0
     }
 
     /// Whether the guest was refused memory since this was last asked.

@@ -239,6 +239,33 @@ async fn an_endless_loop_does_not_keep_the_thread_from_others() {
     }
 }
 
+/// Others keep the thread for far longer than the call may run, again and again: that is not the call's time.
+#[tokio::test(flavor = "current_thread")]
+async fn the_time_of_a_call_is_what_it_runs_not_what_it_waits() {
+    let quick = Limits { batch_time_max: Duration::from_millis(40), ..limits() };
+    let mut judge = start(WORLDS[0], &[], quick).await.unwrap();
+    let ended = AtomicBool::new(false);
+    let mut turns_of_others = 0;
+    let looping = async {
+        let fault = judge.judge(&["loop:"]).await;
+        ended.store(true, Ordering::SeqCst);
+        fault
+    };
+    let others = async {
+        while !ended.load(Ordering::SeqCst) {
+            turns_of_others += 1;
+            let began = super::super::engine::now();
+            while began.elapsed() < Duration::from_millis(40) {
+                std::hint::spin_loop();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (fault, ()) = tokio::join!(looping, others);
+    assert_eq!(fault, Err(ProcessFault::Timeout { after: Duration::from_millis(40) }));
+    assert!(turns_of_others > 4, "the call ended after {turns_of_others} turns of others");
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn a_call_that_is_given_up_in_the_middle_ends_the_instance() {
     let mut judge = start(WORLDS[0], &[], limits()).await.unwrap();
