@@ -1,14 +1,15 @@
 """kill -9 at random moments under load; afterwards everything is accounted for.
 
 Idempotent producers, transactional producers (some of their transactions aborted on purpose, some abandoned
-as by a crash of the client), a client that reads, processes and writes, and two WebAssembly processors run
-while the broker is killed and started again, every fifth time before it is ready. At the end a read-committed
-consumer's view is compared with what was acknowledged:
+as by a crash of the client), a client that reads, processes and writes, two WebAssembly processors, and an
+interceptor that drops some of the producers' records run while the broker is killed and started again, every fifth
+time before it is ready. At the end a read-committed consumer's view is compared with what was acknowledged:
 
 - nothing acknowledged is lost, nothing is there twice, each producer's records are in order;
 - of a transaction all records are there or none: all if its commit was acknowledged, none if it was
   aborted or abandoned; one whose outcome nobody told may be either;
-- what processors and the client put out holds each committed input exactly once, in order.
+- what processors and the client put out holds each committed input exactly once, in order;
+- no record that the interceptor drops is there for anybody, at no isolation level.
 
 The moments of the kills and what the producers do follow from the seed.
 
@@ -39,6 +40,8 @@ CLASSIFIED, ALERTS = "quakes.classified", "quakes.alerts"
 # What a processor makes of transactions, and what a client makes of plain records.
 COPIED, MOVED = "txn.copied", "plain.moved"
 PARTITIONS = {PLAIN: 3, FIRST: 2, SECOND: 2, QUAKES: 2, CLASSIFIED: 2, ALERTS: 2, COPIED: 2, MOVED: 3}
+# What begins with this is dropped by the interceptor of the topics to which producers send it.
+DROP = "drop:"
 SEGMENT_BYTES = 65_536
 CLIENT = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "retry.backoff.ms": 20,
           "message.timeout.ms": 600_000, "linger.ms": 2, "log_level": 0, "queue.buffering.max.messages": 2_000,
@@ -59,6 +62,7 @@ class Load:
         self.transactions = {}
         self.is_sent = threading.Event()
         self.lives = 1
+        self.drops = 0
         self.threads, self.mover = [], None
 
     def start(self, work, *arguments):
@@ -101,13 +105,19 @@ class Load:
                         self.failed.append(f"{name}-{number}: {error}")
             return callback
 
-        number = 0
-        while not self.stop.is_set():
+        # The last record of each partition is one that is kept: a consumer's position lies behind the last record
+        # that it was given, and the client takes that for the end.
+        number = last = 0
+        while not self.stop.is_set() or number < last:
+            if not self.stop.is_set():
+                last = number + PARTITIONS[topic] + 1
             try:
                 partition = number % PARTITIONS[topic]
                 producer.produce(topic, value_of(f"{name}-{number}"), partition=partition,
                                  on_delivery=delivered(number))
                 number += 1
+                if topic == PLAIN and number % 5 == 0 and not self.stop.is_set():
+                    producer.produce(topic, f"{DROP}{name}-{number}", partition=partition, on_delivery=self.dropped)
             except BufferError:
                 producer.poll(0.1)
             producer.poll(0)
@@ -116,6 +126,14 @@ class Load:
         left = producer.flush(PATIENCE_SECONDS)
         if left:
             self.failed.append(f"{name}: {left} records were never acknowledged")
+
+    def dropped(self, error, message):
+        """The producer is told that its record was written, as of any other."""
+        with self.lock:
+            if error is None:
+                self.drops += 1
+            else:
+                self.failed.append(f"{message.value()}: {error}")
 
     def transactional(self, name, seed):
         """Transactions over two topics; a producer that is told to give up is made anew."""
@@ -131,6 +149,8 @@ class Load:
                 for number in range(size):
                     for topic in (FIRST, SECOND):
                         producer.produce(topic, f"{transaction}:{number}", partition=chance.randrange(2))
+                        if number % 3 == 1:
+                            producer.produce(topic, f"{DROP}{transaction}:{number}", partition=chance.randrange(2))
                 if ends == "commit":
                     producer.commit_transaction(PATIENCE_SECONDS)
                     outcome = "committed"
@@ -275,6 +295,7 @@ def wait_for_processor(broker, name, tasks):
 class Report:
     def __init__(self):
         self.records = self.lost = self.twice = self.aborted_seen = self.torn = self.out_of_order = 0
+        self.dropped_seen = 0
         self.examples = []
 
     def count(self, field, names):
@@ -312,16 +333,19 @@ class Report:
             self.count("torn", [name] if any(counts) and 0 in counts else [])
             self.count("twice", [name] if any(count > 1 for count in counts) else [])
 
-    def is_good(self):
-        return not (self.lost or self.twice or self.aborted_seen or self.torn or self.out_of_order)
+    def no_dropped(self, values):
+        self.count("dropped_seen", [value for value in values if value.startswith(DROP)])
+
 
 
 def deploy(broker, guests):
     for topic, partitions in PARTITIONS.items():
         broker.command("topic", "create", topic, "--partitions", str(partitions),
                        "--config", f"segment.bytes={SEGMENT_BYTES}")
-    for module in ("quake-alerts", "redact"):
+    for module in ("quake-alerts", "redact", "test-interceptor-flat"):
         broker.command("module", "push", str(pathlib.Path(guests) / f"{module}.wasm"), "--name", module)
+    broker.command("interceptor", "attach", "filter", "--module", "test-interceptor-flat", "--path", "produce",
+                   "--topic", PLAIN, "--topic", FIRST, "--topic", SECOND)
     broker.command("processor", "deploy", "quakes", "--module", "quake-alerts", "--input", QUAKES,
                    "--output", CLASSIFIED, "--output", ALERTS, "--start", "earliest", "--commit-interval-ms", "20")
     broker.command("processor", "deploy", "copy", "--module", "redact", "--input", FIRST, "--output", COPIED,
@@ -371,6 +395,8 @@ def check(broker, load):
     report.each_once(flat(first), flat(read_all(broker.bootstrap, COPIED)))
     raw = [flat(read_all(broker.bootstrap, topic, "read_uncommitted")) for topic in (FIRST, SECOND)]
     hidden = sum(map(len, raw)) - len(flat(first)) - len(flat(second))
+    for values in (flat(plain), *raw):
+        report.no_dropped(values)
     return report, hidden
 
 
@@ -402,7 +428,8 @@ def main():
         print(f"kill loop: {report.records} records read back; transactions: {counted}; {hidden} records of ended "
               f"ones in the log that nobody may see; {len(load.acknowledged[QUAKES])} records through a processor")
         print(f"kill loop: lost {report.lost}, twice {report.twice}, aborted seen {report.aborted_seen}, "
-              f"torn {report.torn}, out of order {report.out_of_order}, failures of clients {len(load.failed)}")
+              f"torn {report.torn}, out of order {report.out_of_order}, dropped seen {report.dropped_seen} of "
+              f"{load.drops} and more, failures of clients {len(load.failed)}")
         print("".join(f"  {problem}\n" for problem in problems[:30]), end="")
         is_good = not problems and did_something(load, outcomes, hidden)
         broker.stop()
@@ -424,7 +451,7 @@ def main():
 def did_something(load, outcomes, hidden):
     """A loop in which nothing went on proves nothing."""
     return min(len(load.acknowledged[PLAIN]), len(load.acknowledged[QUAKES]), hidden, outcomes["committed"],
-               outcomes["aborted"]) > 0
+               outcomes["aborted"], load.drops) > 0
 
 
 main()
