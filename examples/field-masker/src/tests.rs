@@ -51,7 +51,7 @@ fn records_without_the_fields_pass_untouched() {
 
 #[test]
 fn the_mask_is_configured_and_some_principals_see_the_plain_values() {
-    let config = [("fields", "ssn"), ("mask", "?"), ("unmasked_principals", "User:ann, User:bob")];
+    let config = [("fields", "ssn"), ("mask", "?"), ("unmasked_principals", "User:ann; User:bob")];
     let value = r#"{"ssn":"1"}"#;
     assert_eq!(consumed_by("User:eve", &config, value).replaced().value_str(), r#"{"ssn":"?"}"#);
     assert_eq!(consumed_by("User:bob", &config, value), TestVerdict::Keep);
