@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::broker::{Broker, BrokerError, FetchRequest, FetchedPartition};
-use crate::disk::DiskError;
 use crate::ids::TopicPartition;
 use crate::interceptor::{BatchRules, Chain, Client, PendingAcknowledgement};
 use crate::log::AppendOrigin;
@@ -85,10 +84,12 @@ impl Broker {
         fetched: FetchedPartition,
     ) -> Result<Served, BrokerError> {
         let fetched = fetched?;
+        if fetched.read.is_empty() {
+            return Ok(Served { fetched, changed: None });
+        }
         let read = fetched.read.clone();
         let bytes = tokio::task::spawn_blocking(move || read.to_bytes());
-        let bytes =
-            bytes.await.map_err(|_| BrokerError::UnknownPartition)?.map_err(|error: DiskError| error)?;
+        let bytes = bytes.await.map_err(|_| BrokerError::UnknownPartition)?.map_err(BrokerError::from)?;
         let rules = BatchRules {
             decompressed_bytes_max: self.config.net.decompressed_bytes_max,
             keys: KeyRule::Optional,
@@ -98,7 +99,10 @@ impl Broker {
             Ok(changed) => Ok(Served { fetched, changed }),
             Err(refusal) => {
                 // Fetch has no place for words, so that the log is where they can be read.
-                tracing::warn!(%topic_partition, principal = %client.principal, %refusal, "a fetch is refused");
+                if self.interceptors().may_warn() {
+                    let principal = &client.principal;
+                    tracing::warn!(%topic_partition, %principal, %refusal, "a fetch is refused");
+                }
                 Err(refusal.into())
             }
         }

@@ -106,7 +106,7 @@ impl Chain {
         mut bytes: Bytes,
         rules: BatchRules,
     ) -> Result<Option<Bytes>, Refusal> {
-        let whole = bytes.clone();
+        let whole = bytes.len();
         let mut out = BytesMut::new();
         let mut is_changed = false;
         loop {
@@ -123,7 +123,7 @@ impl Chain {
                     out.extend_from_slice(changed.bytes());
                     is_changed = true;
                 }
-                Err(refusal) if left == whole.len() => return Err(refusal),
+                Err(refusal) if left == whole => return Err(refusal),
                 Err(_) => return Ok(Some(out.freeze())),
             }
         }

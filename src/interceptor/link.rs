@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::attachment::Scope;
@@ -22,6 +23,7 @@ const ACKNOWLEDGEMENTS_PER_CALL_MAX: usize = 256;
 /// How long the first batch waits for others to be told with it: to wake a thread for each of them costs more
 /// than to judge it.
 const ACKNOWLEDGEMENTS_LINGER: Duration = Duration::from_millis(5);
+const WARNINGS_APART: Duration = Duration::from_secs(1);
 
 /// The present moment on the monotonic clock, for measuring and pausing.
 #[allow(clippy::disallowed_methods, reason = "measures calls; decides nothing that is replayed")]
@@ -36,6 +38,23 @@ pub struct Link {
     pool: Arc<Pool>,
     counters: Arc<Counters>,
     acknowledgements: mpsc::Sender<Acknowledgement>,
+    warnings: WarningRate,
+}
+
+/// Clients can bring about warnings with each request; the counters tell how many there were.
+#[derive(Default, Debug)]
+pub(super) struct WarningRate(Mutex<Option<Instant>>);
+
+impl WarningRate {
+    /// Whether the last one was a second ago or longer; then this one counts.
+    pub(super) fn is_due(&self) -> bool {
+        let mut last = self.0.lock();
+        let is_due = last.is_none_or(|last| last.elapsed() >= WARNINGS_APART);
+        if is_due {
+            *last = Some(now());
+        }
+        is_due
+    }
 }
 
 impl fmt::Debug for Link {
@@ -104,7 +123,8 @@ impl Link {
             queue,
         };
         let scope = Scope::of(&attachment);
-        (Link { attachment, scope, pool, counters, acknowledgements }, teller)
+        let warnings = WarningRate::default();
+        (Link { attachment, scope, pool, counters, acknowledgements, warnings }, teller)
     }
 
     /// The attachment.
@@ -148,7 +168,9 @@ impl Link {
             self.counters.fault(&fault.message);
             let Origin { topic, partition, .. } = origin;
             let attachment = &self.attachment.name;
-            tracing::warn!(%attachment, %topic, %partition, %fault, "an interceptor failed");
+            if self.warnings.is_due() {
+                tracing::warn!(%attachment, %topic, %partition, %fault, "an interceptor failed");
+            }
             match self.attachment.on_fault {
                 FaultPolicy::FailOpen => {
                     self.counters.passed_open();

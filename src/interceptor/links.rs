@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
+use super::link::WarningRate;
 use super::{Attachment, Chain, Link};
 use crate::plugin::{Direction, LogSink, ModuleDigest, PluginHost};
 
@@ -27,6 +28,7 @@ pub struct Client {
 pub struct Interceptors {
     links: ArcSwap<Vec<Arc<Link>>>,
     tellers: Mutex<JoinSet<()>>,
+    warnings: WarningRate,
 }
 
 impl Interceptors {
@@ -36,6 +38,11 @@ impl Interceptors {
         let holding = links.iter().filter(|link| link.scope().holds(direction, topic, principal));
         let holding: Vec<Arc<Link>> = holding.cloned().collect();
         (!holding.is_empty()).then(|| Chain::new(direction, holding))
+    }
+
+    /// Whether a refusal that only the log can tell may be written there now.
+    pub fn may_warn(&self) -> bool {
+        self.warnings.is_due()
     }
 
     /// All links, in the order of chains.

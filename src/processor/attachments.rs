@@ -95,8 +95,14 @@ impl Attachments {
         let digest = digest_of(&attachment)?;
         self.load(digest).await?;
         let link = self.make(attachment.clone(), digest);
-        link.warm_up().await.map_err(AttachError::Start)?;
-        registry.put_interceptor(attachment).await?;
+        let kept = match link.warm_up().await {
+            Ok(()) => registry.put_interceptor(attachment).await.map_err(AttachError::from),
+            Err(fault) => Err(AttachError::Start(fault)),
+        };
+        if kept.is_err() && attached == Attached::New {
+            self.logs.lock().remove(&name);
+        }
+        kept?;
         let others = self.links_besides(&name);
         self.options.interceptors.replace(others.chain([link]).collect());
         Ok(attached)

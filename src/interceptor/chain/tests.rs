@@ -270,3 +270,10 @@ async fn a_fetch_is_judged_batch_by_batch_up_to_the_first_that_is_refused() {
     assert_eq!(content(&RecordBatch::check(before).unwrap()), [(0, "x".to_owned())]);
     assert_eq!(judge(&[&bad, &first]).await.unwrap_err().code, ErrorCode::PolicyViolation);
 }
+
+#[test]
+fn warnings_that_clients_can_bring_about_come_one_at_a_time() {
+    let warnings = crate::interceptor::link::WarningRate::default();
+    assert!(warnings.is_due());
+    assert!(!warnings.is_due());
+}
