@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::plugin::{
     InputBatch, InterceptorInstance, InterceptorOptions, ModuleDescription, ModuleDigest, OutputBatch,
-    PluginError, PluginKind, ProcessFault,
+    PartitionerInstance, PartitionerOptions, PluginError, PluginKind, ProcessFault,
 };
 
 /// Keeps modules and makes instances of them.
@@ -47,6 +47,16 @@ pub trait PluginHost: Send + Sync {
         _options: InterceptorOptions,
     ) -> BoxFuture<'a, Result<Box<dyn InterceptorInstance>, PluginError>> {
         Box::pin(std::future::ready(Err(PluginError::WrongKind { wanted: PluginKind::Interceptor })))
+    }
+
+    /// Makes a partitioner's instance and runs the guest's `configure`. A host that only knows processors leaves
+    /// this out.
+    fn instantiate_partitioner(
+        &self,
+        _digest: &ModuleDigest,
+        _options: PartitionerOptions,
+    ) -> Result<Box<dyn PartitionerInstance>, PluginError> {
+        Err(PluginError::WrongKind { wanted: PluginKind::Partitioner })
     }
 }
 

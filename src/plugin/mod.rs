@@ -13,6 +13,7 @@ mod input;
 mod interceptor;
 mod module;
 mod output;
+mod partitioner;
 mod reader;
 mod varint;
 
@@ -32,3 +33,4 @@ pub use interceptor::{
 pub use module::{CONTRACT_VERSION, ModuleDescription, ModuleDigest, PluginKind, World};
 pub(crate) use output::put_body;
 pub use output::{BadOutput, Headers, NewOutput, OutputBatch, OutputBuilder, OutputRecord, RawHeaders};
+pub use partitioner::{PartitionerInstance, PartitionerOptions, check_choices};

@@ -94,6 +94,8 @@ pub enum PluginKind {
     Processor,
     /// It judges records on their way between clients and topics.
     Interceptor,
+    /// It chooses the partitions that records go to.
+    Partitioner,
 }
 
 impl World {
@@ -125,6 +127,7 @@ impl fmt::Display for PluginKind {
         f.write_str(match self {
             PluginKind::Processor => "processor",
             PluginKind::Interceptor => "interceptor",
+            PluginKind::Partitioner => "partitioner",
         })
     }
 }

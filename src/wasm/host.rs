@@ -121,7 +121,7 @@ impl WasmHost {
             PluginError::WrongWorld(format!("the module's exports do not fit the world {world}: {error:#}"))
         };
         let linker = match world.kind() {
-            PluginKind::Processor => &self.linker,
+            PluginKind::Processor | PluginKind::Partitioner => &self.linker,
             PluginKind::Interceptor => &self.yielding_linker,
         };
         let pre = linker.instantiate_pre(component).map_err(imports)?;

@@ -217,7 +217,8 @@ fn a_member_that_dies_is_missed_and_its_partitions_are_taken_over() {
     // A member that joins by hand and is never heard of again. As any client it asks again while the group's
     // coordinator is on its way: the survivor may not have asked for it yet.
     let mut client = server.wire();
-    let on_its_way = [ErrorCode::CoordinatorNotAvailable, ErrorCode::CoordinatorLoadInProgress].map(ErrorCode::code);
+    let on_its_way =
+        [ErrorCode::CoordinatorNotAvailable, ErrorCode::CoordinatorLoadInProgress].map(ErrorCode::code);
     let give_up = Instant::now() + PATIENCE;
     let joined = loop {
         let code = join_by_hand(&mut client);
