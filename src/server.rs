@@ -24,6 +24,7 @@ use crate::processor::backend::Backend;
 use crate::processor::context::Tuning;
 use crate::processor::definition::{CommitPolicy, TaskLimits};
 use crate::processor::logs::LogLimits;
+use crate::processor::movers::keep_movers;
 use crate::processor::registry::{Persist, Registry, RegistryRecord};
 use crate::processor::supervisor::{Supervisor, SupervisorOptions};
 
@@ -89,8 +90,8 @@ pub async fn start(config: ServerConfig) -> anyhow::Result<Running> {
     let (broker, report) = open_broker(config.clone(), disk, stop).await?;
     log_start(&report);
     broker.set_endpoints(bound.iter().map(|(listener, bound)| endpoint(listener, bound)).collect());
-    let deployments = start_processors(&config, &broker).await?;
     let mut tasks = JoinSet::new();
+    let deployments = start_processors(&config, &broker, &mut tasks, clients.clone()).await?;
     tasks.spawn(Arc::clone(&broker).maintain());
     let admin_address = admin.as_ref().map(AdminListener::address);
     if let Some(admin) = admin {
@@ -194,7 +195,12 @@ struct Deployments {
     admin: AdminState,
 }
 
-async fn start_processors(config: &ServerConfig, broker: &Arc<Broker>) -> anyhow::Result<Deployments> {
+async fn start_processors(
+    config: &ServerConfig,
+    broker: &Arc<Broker>,
+    tasks: &mut JoinSet<()>,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<Deployments> {
     let host = plugin_host(config)?;
     let registry = Arc::new(Registry::new(keep_in_metadata(broker)));
     for value in broker.metadata().deployments().values() {
@@ -202,8 +208,11 @@ async fn start_processors(config: &ServerConfig, broker: &Arc<Broker>) -> anyhow
     }
     let log_limits =
         LogLimits { lines_per_second_max: config.processors.log_lines_per_second, ..LogLimits::default() };
+    broker.set_partitioner_modules(registry.partitioner_modules());
+    let backend = Arc::new(Backend::Broker(BrokerBackend::new(Arc::clone(broker))));
+    tasks.spawn(keep_movers(Arc::clone(broker), Arc::clone(&backend), Arc::clone(&registry), stop));
     let supervisor = Arc::new(Supervisor::start(SupervisorOptions {
-        backend: Arc::new(Backend::Broker(BrokerBackend::new(Arc::clone(broker)))),
+        backend,
         host: Arc::clone(&host),
         registry: Arc::clone(&registry),
         clock: Clock::System,

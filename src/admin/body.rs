@@ -6,8 +6,9 @@ use crate::ids::TopicName;
 use crate::interceptor::{Attachment, FaultPolicy, InterceptorLimits};
 use crate::plugin::Direction;
 use crate::processor::definition::{
-    CommitPolicy, ErrorPolicy, FailureAction, ProcessorDefinition, RunMode, StartPosition, TaskLimits,
+    CommitPolicy, ErrorPolicy, FailureAction, ProcessorDefinition, RunMode, StartPosition, TaskLimits, Work,
 };
+use crate::processor::placement::Partitioner;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -19,7 +20,18 @@ pub(super) fn parse_definition(
     defaults: &DeploymentDefaults,
 ) -> Result<ProcessorDefinition, ApiError> {
     let value = parse(body, "Send an object with \"module\" and \"inputs\".")?;
-    let known = ["name", "module", "inputs", "outputs", "start", "config", "commit", "limits", "on_error"];
+    let known = [
+        "name",
+        "module",
+        "inputs",
+        "outputs",
+        "start",
+        "config",
+        "commit",
+        "limits",
+        "on_error",
+        "partitioners",
+    ];
     let top = Fields::new("", &value, &known)?;
     top.check_name("processor", name)?;
     let inputs = top.topics("inputs")?.ok_or_else(|| top.missing("inputs"))?;
@@ -34,6 +46,8 @@ pub(super) fn parse_definition(
         limits: limits(&top, defaults.limits)?,
         on_error: on_error(&top)?,
         run: RunMode::Running,
+        partitioners: partitioners(&top)?,
+        work: Work::RunModule,
     })
 }
 
@@ -99,6 +113,18 @@ fn config(top: &Fields<'_>) -> Result<BTreeMap<String, String>, ApiError> {
             Value::Null | Value::Array(_) | Value::Object(_) => {
                 Err(top.wrong(&format!("config.{key}"), "a string"))
             }
+        })
+        .collect()
+}
+
+/// The partitioners by output topic; their modules are still as the user wrote them.
+fn partitioners(top: &Fields<'_>) -> Result<BTreeMap<String, Partitioner>, ApiError> {
+    let Some(value) = top.value("partitioners") else { return Ok(BTreeMap::new()) };
+    let Value::Object(map) = value else { return Err(top.wrong("partitioners", "an object")) };
+    map.iter()
+        .map(|(topic, value)| {
+            let fields = Fields::new(&format!("partitioners.{topic}"), value, &["module", "config"])?;
+            Ok((topic.clone(), Partitioner { module: fields.module()?, config: config(&fields)? }))
         })
         .collect()
 }

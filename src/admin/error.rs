@@ -80,6 +80,8 @@ impl From<RegistryError> for ApiError {
                 ApiError::new(StatusCode::CONFLICT, "MODULE_IN_USE", message)
                     .hint("Delete or detach these first, or give them another module.")
             }
+            RegistryError::NameInUse { .. } => ApiError::new(StatusCode::CONFLICT, "NAME_IN_USE", message)
+                .hint("Push it under another name, or give the topic another partitioner first."),
             RegistryError::UnknownProcessor(_) => {
                 ApiError::new(StatusCode::NOT_FOUND, "PROCESSOR_NOT_FOUND", message)
                     .hint("`tidemill processor list` shows what is deployed.")

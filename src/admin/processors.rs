@@ -2,7 +2,7 @@
 
 use super::body::parse_definition;
 use super::{AdminState, ApiError};
-use crate::processor::definition::{ProcessorDefinition, RunMode};
+use crate::processor::definition::{ProcessorDefinition, RunMode, Work};
 use crate::processor::registry::RegistryError;
 use axum::Json;
 use axum::body::Bytes;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 pub(super) async fn list(State(state): State<AdminState>) -> Json<Value> {
-    let all = state.registry.processors();
+    let all = state.registry.definitions();
     let all = all.iter().map(|definition| shown(&state, definition)).collect::<Vec<_>>();
     Json(json!({ "processors": all }))
 }
@@ -32,6 +32,9 @@ pub(super) async fn deploy(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let mut definition = parse_definition(&name, &body, &state.defaults)?;
     definition.module = state.registry.module(&definition.module)?.digest;
+    for partitioner in definition.partitioners.values_mut() {
+        partitioner.module = state.registry.module(&partitioner.module)?.digest;
+    }
     let before = state.registry.processor(&name);
     // Deploying a new version is not resuming: what someone has paused stays paused.
     definition.run = before.as_ref().map_or(RunMode::Running, |before| before.run);
@@ -92,7 +95,7 @@ pub(super) fn since(query: &LogsQuery) -> Result<u64, ApiError> {
 }
 
 fn find(state: &AdminState, name: &str) -> Result<Arc<ProcessorDefinition>, ApiError> {
-    Ok(state.registry.processor(name).ok_or_else(|| RegistryError::UnknownProcessor(name.into()))?)
+    Ok(state.registry.definition(name).ok_or_else(|| RegistryError::UnknownProcessor(name.into()))?)
 }
 
 /// The definition's fields, and beside them what the processor is doing.
@@ -104,6 +107,8 @@ fn shown(state: &AdminState, definition: &ProcessorDefinition) -> Value {
         }
     };
     fields.insert("dead_letter_topic".into(), json!(definition.dead_letter_topic().map(|t| t.to_string())));
+    let moves = definition.work == Work::MoveToPartitions;
+    fields.insert("built_in".into(), json!(moves));
     if let Some(status) = state.supervisor.status(&definition.name) {
         let last_error =
             status.cause.clone().or_else(|| status.tasks.iter().find_map(|task| task.last_error.clone()));

@@ -55,6 +55,7 @@ impl Broker {
             topic_config::alter(&mut configs, defaults, &key, operation).map_err(invalid)?;
         }
         TopicConfig::effective(&configs, defaults).map_err(invalid)?;
+        self.check_partitioner(name, &configs, &topic.configs)?;
         match mode {
             ChangeMode::ValidateOnly => Ok(()),
             ChangeMode::Apply => self.set_topic_configs(&topic, configs).await,
@@ -91,7 +92,7 @@ pub(super) fn log_config_of(config: &ServerConfig, topic: &TopicImage) -> LogCon
 
 /// Settings are checked before they are stored; one that a newer build stored and this one does not
 /// know falls back to the broker's.
-fn effective(config: &ServerConfig, configs: &BTreeMap<String, String>) -> TopicConfig {
+pub(super) fn effective(config: &ServerConfig, configs: &BTreeMap<String, String>) -> TopicConfig {
     let defaults = config.topic_defaults();
     TopicConfig::effective(configs, defaults).unwrap_or_else(|error| {
         tracing::warn!(%error, "a stored topic setting is not known; the broker's defaults apply");

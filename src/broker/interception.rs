@@ -33,15 +33,14 @@ pub struct Served {
 
 impl Broker {
     /// Has a batch's interceptors judge it. One that the log holds already is not judged twice: it gets the
-    /// answer that it missed.
+    /// answer that it missed. Interceptors know the partition that the client has named.
     pub(super) async fn intercept(
         &self,
         client: &Client,
-        partition: &Arc<Partition>,
+        (topic_partition, partition): (&TopicPartition, &Arc<Partition>),
         batch: RecordBatch,
         rules: &ClientRules,
     ) -> Result<Passed, BrokerError> {
-        let topic_partition = partition.topic_partition();
         let chain =
             self.interceptors().chain(Direction::Produce, topic_partition.topic.as_str(), &client.principal);
         let chain = chain.filter(|_| !partition.is_duplicate(batch.header()));

@@ -9,6 +9,7 @@ mod coordination;
 mod error;
 mod fetch;
 mod groups;
+mod ingress;
 mod interception;
 mod offsets;
 mod produce;
@@ -19,7 +20,7 @@ mod transactions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -32,10 +33,12 @@ use crate::log::DeletedSegments;
 use crate::metadata::{MetadataImage, MetadataRecord, MetadataStore};
 use crate::partition::{Partition, PartitionError, PartitionRegistry, StartReport};
 
+pub use crate::config::topic_config::TopicPartitioner;
 pub use configs::ChangeMode;
 pub use coordination::{CoordinatorKind, PendingReply};
 pub use error::BrokerError;
 pub use fetch::{FetchPartition, FetchRequest, FetchedPartition};
+pub use ingress::{Ingress, PartitionerModules};
 pub use interception::Served;
 pub use offsets::OffsetQuery;
 pub use produce::{ClientBatch, Produced, TransactionalProduce};
@@ -56,10 +59,14 @@ pub struct Broker {
     partitions: Arc<PartitionRegistry>,
     coordinators: Coordinators,
     interceptors: Arc<Interceptors>,
+    /// The names and digests under which topics may use a partitioner.
+    partitioner_modules: ArcSwap<PartitionerModules>,
     producer_ids: producer_ids::ProducerIds,
     /// One change of topics at a time: its files are made before the next one starts.
     topic_changes: tokio::sync::Mutex<()>,
     listeners: ArcSwapOption<Vec<Endpoint>>,
+    /// Counts the changes of the metadata.
+    metadata_version: watch::Sender<u64>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -107,6 +114,7 @@ impl Broker {
             producer_ids: producer_ids::ProducerIds::default(),
             topic_changes: tokio::sync::Mutex::new(()),
             listeners: ArcSwapOption::empty(),
+            metadata_version: watch::Sender::new(0),
             config,
             clock,
             disk,
@@ -114,6 +122,7 @@ impl Broker {
             partitions,
             coordinators,
             interceptors: Arc::default(),
+            partitioner_modules: ArcSwap::default(),
             shutdown: stop.clients,
         };
         broker.coordinators.start_loaded();
@@ -143,6 +152,11 @@ impl Broker {
     /// The metadata that is durable.
     pub fn metadata(&self) -> Arc<MetadataImage> {
         self.metadata.image()
+    }
+
+    /// Wakes after every change of the metadata.
+    pub fn metadata_changes(&self) -> watch::Receiver<u64> {
+        self.metadata_version.subscribe()
     }
 
     /// Says where clients are sent, once the listeners are bound.
@@ -197,6 +211,7 @@ impl Broker {
         let pending = self.metadata.change(self.clock.now(), decide)?;
         self.disk.wait_durable(pending.position).await?;
         self.metadata.publish(&pending);
+        self.metadata_version.send_modify(|version| *version += 1);
         Ok(Arc::clone(pending.image()))
     }
 

@@ -8,7 +8,7 @@ use crate::error_code::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::log::TimestampedOffset;
 use crate::metadata::image::is_internal_name;
-use crate::partition::Isolation;
+use crate::partition::{Isolation, Partition};
 
 /// Which offset is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +79,16 @@ impl Broker {
             let why = "the topic's cleanup.policy does not delete";
             return Err(BrokerError::refused(ErrorCode::PolicyViolation, why));
         }
-        let deleted = self.partition(topic_partition)?.delete_records_before(offset, self.clock.now())?;
+        self.delete_before(&*self.partition(topic_partition)?, offset)
+    }
+
+    /// Moves the start of a log; what lies before it is gone once that is recorded.
+    pub(super) fn delete_before(
+        &self,
+        partition: &Partition,
+        offset: Option<Offset>,
+    ) -> Result<Offset, BrokerError> {
+        let deleted = partition.delete_records_before(offset, self.clock.now())?;
         let start = deleted.log_start_offset;
         self.partitions.checkpoint_log_starts()?;
         self.remove_segments(vec![deleted])?;

@@ -73,7 +73,8 @@ impl Broker {
         let partition = self.partition(topic_partition)?;
         let rules = self.client_rules(topic_partition, batch.zstd)?;
         let checked = check_client_batch(batch.bytes, &rules)?;
-        let passed = self.intercept(client, &partition, checked, &rules).await?;
+        let partition = self.append_target(partition, checked.header())?;
+        let passed = self.intercept(client, (topic_partition, &partition), checked, &rules).await?;
         let appended = self.append_as(&partition, &passed.batch, passed.origin, batch.transaction).await;
         match (appended, passed.pending) {
             (Ok(committed), pending) => Ok(Produced { partition, committed, pending }),
@@ -91,9 +92,10 @@ impl Broker {
         &self,
         partition: Arc<Partition>,
         batch: &RecordBatch,
+        origin: AppendOrigin,
         transaction: Option<TransactionalProduce>,
     ) -> Result<(Arc<Partition>, CommittedAppend), BrokerError> {
-        let committed = self.append_as(&partition, batch, AppendOrigin::Client, transaction).await?;
+        let committed = self.append_as(&partition, batch, origin, transaction).await?;
         Ok((partition, committed))
     }
 

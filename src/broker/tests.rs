@@ -19,6 +19,7 @@ use crate::error_code::ErrorCode;
 use crate::ids::{
     CoordinatorEpoch, GroupId, Offset, PartitionIndex, ProducerIdent, Sequence, TopicName, TransactionalId,
 };
+use crate::log::AppendOrigin;
 use crate::partition::Isolation;
 use crate::wire::control_record::{EndTransaction, EndTransactionMarker, TransactionVersion};
 use crate::wire::record_batch::{
@@ -113,7 +114,10 @@ impl Cluster {
             api: API,
         };
         let to = self.broker.partition(&partition(topic))?;
-        let (_, committed) = self.broker.append(to, &batch(producer, 0, topic), Some(transaction)).await?;
+        let (_, committed) = self
+            .broker
+            .append(to, &batch(producer, 0, topic), AppendOrigin::Client, Some(transaction))
+            .await?;
         Ok(committed.position)
     }
 

@@ -8,7 +8,7 @@ use crate::config::TopicConfig;
 use crate::error_code::ErrorCode;
 use crate::ids::{PartitionIndex, TopicId, TopicName, TopicPartition};
 use crate::metadata::decide::{self, CreateTopic, MetadataRefusal};
-use crate::metadata::{MetadataRecord, TopicImage};
+use crate::metadata::{MetadataImage, MetadataRecord, TopicImage};
 use crate::partition::OpenPartition;
 
 /// A topic that somebody asks for.
@@ -31,15 +31,18 @@ impl Broker {
     /// Checks a topic as `create_topic` would, and changes nothing.
     pub fn validate_new_topic(&self, topic: &NewTopic) -> Result<(), BrokerError> {
         let create = self.creation_of(topic)?;
-        decide::create_topic(&self.metadata(), &create).map_err(refused).map(|_| ())
+        self.new_topic_records(&self.metadata(), &create).map_err(refused).map(|_| ())
     }
 
     /// Creates a topic and its partitions; done when both are durable.
     pub async fn create_topic(&self, topic: &NewTopic) -> Result<Arc<TopicImage>, BrokerError> {
         let create = self.creation_of(topic)?;
         let _one_at_a_time = self.topic_changes.lock().await;
-        let image = self.change_metadata(|image| decide::create_topic(image, &create)).await?;
+        let image = self.change_metadata(|image| self.new_topic_records(image, &create)).await?;
         let created = image.topic(create.name.as_str()).ok_or(BrokerError::UnknownPartition)?;
+        if let Some(ingress) = image.ingress_of(&create.name) {
+            self.make_partitions(ingress, 0).await?;
+        }
         self.make_partitions(created, 0).await?;
         tracing::info!(topic = %created.name, partitions = created.partition_count(), "topic created");
         Ok(Arc::clone(created))
@@ -48,13 +51,20 @@ impl Broker {
     /// Deletes a topic and its files.
     pub async fn delete_topic(&self, name: &TopicName) -> Result<(), BrokerError> {
         let _one_at_a_time = self.topic_changes.lock().await;
-        let topic = self.metadata().topic(name.as_str()).cloned().ok_or(BrokerError::UnknownPartition)?;
-        self.change_metadata(|_| decide::delete_topic(&topic)).await?;
-        let partitions = Arc::clone(&self.partitions);
-        let doomed = Arc::clone(&topic);
-        let deleted = tokio::task::spawn_blocking(move || partitions.delete(partitions_of(&doomed)));
-        deleted.await.map_err(|_| BrokerError::UnknownPartition)??;
-        self.coordinators.topic_deleted(name).await;
+        let image = self.metadata();
+        let topic = image.topic(name.as_str()).cloned().ok_or(BrokerError::UnknownPartition)?;
+        let ingress = image.ingress_of(name).cloned();
+        let ingress_id = ingress.as_ref().map(|ingress| ingress.id.bytes());
+        let and_ingress = ingress_id.map(|topic_id| MetadataRecord::RemoveTopic { topic_id });
+        self.change_metadata(|_| Ok(decide::delete_topic(&topic)?.into_iter().chain(and_ingress).collect()))
+            .await?;
+        for doomed in ingress.into_iter().chain([topic]) {
+            let partitions = Arc::clone(&self.partitions);
+            let name = doomed.name.clone();
+            let deleted = tokio::task::spawn_blocking(move || partitions.delete(partitions_of(&doomed)));
+            deleted.await.map_err(|_| BrokerError::UnknownPartition)??;
+            self.coordinators.topic_deleted(&name).await;
+        }
         tracing::info!(topic = %name, "topic deleted");
         Ok(())
     }
@@ -68,11 +78,22 @@ impl Broker {
     /// Grows a topic to `total` partitions.
     pub async fn create_partitions(&self, name: &TopicName, total: i32) -> Result<(), BrokerError> {
         let _one_at_a_time = self.topic_changes.lock().await;
-        let before = self.metadata().topic(name.as_str()).cloned().ok_or(BrokerError::UnknownPartition)?;
-        let image =
-            self.change_metadata(|_| decide::create_partitions(&before, total, self.config.node_id)).await?;
-        let grown = image.topic(name.as_str()).ok_or(BrokerError::UnknownPartition)?;
-        self.make_partitions(grown, before.partitions.len()).await
+        let before = self.metadata();
+        let topic = before.topic(name.as_str()).ok_or(BrokerError::UnknownPartition)?;
+        let ingress = before.ingress_of(name);
+        let image = self.change_metadata(|_| {
+            let mut records = decide::create_partitions(topic, total, self.config.node_id)?;
+            if let Some(ingress) = ingress {
+                records.extend(decide::grow(ingress, total, self.config.node_id));
+            }
+            Ok(records)
+        });
+        let image = image.await?;
+        for grown in ingress.into_iter().chain([topic]) {
+            let now = image.topic(grown.name.as_str()).ok_or(BrokerError::UnknownPartition)?;
+            self.make_partitions(now, grown.partitions.len()).await?;
+        }
+        Ok(())
     }
 
     /// Replaces a topic's own settings; the caller holds `topic_changes`.
@@ -81,14 +102,42 @@ impl Broker {
         topic: &TopicImage,
         configs: BTreeMap<String, String>,
     ) -> Result<(), BrokerError> {
-        let records = changed_configs(topic, &configs);
-        let image = self.change_metadata(|_| Ok(records)).await?;
-        let Some(topic) = image.topic(topic.name.as_str()) else { return Ok(()) };
-        let config = configs::log_config_of(&self.config, topic);
-        for partition in partitions_of(topic).filter_map(|partition| self.partitions.get(&partition)) {
-            partition.set_config(config.clone());
+        let as_new = CreateTopic {
+            name: topic.name.clone(),
+            id: topic.id,
+            partitions: topic.partition_count(),
+            broker: self.config.node_id,
+            configs,
+        };
+        let change = self.change_metadata(|image| {
+            let mut records = changed_configs(topic, &as_new.configs);
+            records.extend(self.ingress_records(image, &as_new)?);
+            Ok(records)
+        });
+        let image = change.await?;
+        let changed = image.topic(topic.name.as_str()).into_iter().chain(image.ingress_of(&topic.name));
+        for topic in changed {
+            // A new ingress has none yet.
+            if partitions_of(topic).any(|partition| self.partitions.get(&partition).is_none()) {
+                self.make_partitions(topic, 0).await?;
+            }
+            let config = configs::log_config_of(&self.config, topic);
+            for partition in partitions_of(topic).filter_map(|partition| self.partitions.get(&partition)) {
+                partition.set_config(config.clone());
+            }
         }
         Ok(())
+    }
+
+    /// A topic and, if it has a partitioner, its ingress: both or none.
+    fn new_topic_records(
+        &self,
+        image: &MetadataImage,
+        topic: &CreateTopic,
+    ) -> Result<Vec<MetadataRecord>, MetadataRefusal> {
+        let mut records = decide::create_topic(image, topic)?;
+        records.extend(self.ingress_records(image, topic)?);
+        Ok(records)
     }
 
     /// The groups' internal topic; created when first needed.
@@ -124,6 +173,7 @@ impl Broker {
     fn creation_of(&self, topic: &NewTopic) -> Result<CreateTopic, BrokerError> {
         TopicConfig::effective(&topic.configs, self.config.topic_defaults())
             .map_err(|error| BrokerError::refused(ErrorCode::InvalidConfig, error.to_string()))?;
+        self.check_partitioner(&topic.name, &topic.configs, &BTreeMap::new())?;
         Ok(CreateTopic {
             name: topic.name.clone(),
             id: random_topic_id(),
@@ -161,7 +211,7 @@ fn partitions_of(topic: &TopicImage) -> impl Iterator<Item = TopicPartition> + '
         .map(|index| TopicPartition::new(topic.name.clone(), index))
 }
 
-fn changed_configs(topic: &TopicImage, configs: &BTreeMap<String, String>) -> Vec<MetadataRecord> {
+pub(super) fn changed_configs(topic: &TopicImage, configs: &BTreeMap<String, String>) -> Vec<MetadataRecord> {
     let topic_id = topic.id.bytes();
     let removed = topic.configs.keys().filter(|key| !configs.contains_key(*key));
     let removed = removed.map(|key| MetadataRecord::TopicConfig { topic_id, key: key.clone(), value: None });

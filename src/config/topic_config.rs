@@ -39,6 +39,11 @@ const fn key(
     TopicKey { name, kind, doc, broker_keys }
 }
 
+/// The key that gives a topic a partitioner.
+pub const PARTITIONER: &str = "tidemill.partitioner";
+/// The key that configures it.
+pub const PARTITIONER_CONFIG: &str = "tidemill.partitioner.config";
+
 const COMPACTION_LAG: Kind = Kind::Int { min: 0, max: i64::MAX, width: Width::Long };
 
 /// Every topic key, in alphabetical order.
@@ -171,6 +176,18 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         "The longest time until a new segment is begun.",
     ),
     key(
+        PARTITIONER,
+        Kind::Text,
+        &[],
+        "The plugin that chooses partitions: a module's name or digest. Clients' records wait in an ingress until they are moved there.",
+    ),
+    key(
+        PARTITIONER_CONFIG,
+        Kind::List,
+        &[],
+        "The configuration that the partitioner is given: name=value, separated by commas.",
+    ),
+    key(
         "unclean.leader.election.enable",
         Kind::Bool,
         &[("unclean.leader.election.enable", 1)],
@@ -213,6 +230,15 @@ pub enum CompressionType {
     Lz4,
     /// With Zstandard.
     Zstd,
+}
+
+/// The plugin that chooses a topic's partitions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicPartitioner {
+    /// The module, by name or digest.
+    pub module: String,
+    /// What it is configured with.
+    pub config: BTreeMap<String, String>,
 }
 
 /// The effective, typed values of one topic.
@@ -258,6 +284,8 @@ pub struct TopicConfig {
     pub max_compaction_lag: Duration,
     /// `preallocate`
     pub preallocate: bool,
+    /// `tidemill.partitioner` and its configuration
+    pub partitioner: Option<TopicPartitioner>,
 }
 
 /// Why a topic's configuration is refused; answered as `INVALID_CONFIG` with this text.
@@ -390,7 +418,7 @@ impl TopicConfig {
                 values.entry(name).or_insert_with(|| value.clone());
             }
         }
-        let config = TopicConfig::typed(&values);
+        let config = TopicConfig { partitioner: partitioner(&values)?, ..TopicConfig::typed(&values) };
         if config.min_compaction_lag > config.max_compaction_lag {
             return Err(InvalidTopicConfig(
                 "min.compaction.lag.ms must not be more than max.compaction.lag.ms".to_owned(),
@@ -428,8 +456,32 @@ impl TopicConfig {
             min_compaction_lag: duration("min.compaction.lag.ms"),
             max_compaction_lag: duration("max.compaction.lag.ms"),
             preallocate: value("preallocate").as_bool(),
+            partitioner: None,
         }
     }
+}
+
+fn partitioner(
+    values: &BTreeMap<&'static str, Value>,
+) -> Result<Option<TopicPartitioner>, InvalidTopicConfig> {
+    let settings = values.get(PARTITIONER_CONFIG).map_or(&[][..], Value::as_list);
+    let Some(module) = values.get(PARTITIONER) else {
+        return match settings {
+            [] => Ok(None),
+            [..] => Err(InvalidTopicConfig(format!("{PARTITIONER_CONFIG} is set, and {PARTITIONER} is not"))),
+        };
+    };
+    let mut config = BTreeMap::new();
+    for setting in settings {
+        let pair = setting.split_once('=').map(|(name, value)| (name.trim(), value.trim()));
+        let Some((name, value)) = pair.filter(|(name, _)| !name.is_empty()) else {
+            return Err(InvalidTopicConfig(format!("{PARTITIONER_CONFIG}: \"{setting}\" is not name=value")));
+        };
+        if config.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(InvalidTopicConfig(format!("{PARTITIONER_CONFIG}: \"{name}\" is given twice")));
+        }
+    }
+    Ok(Some(TopicPartitioner { module: module.as_text().to_owned(), config }))
 }
 
 fn cleanup_policy(words: &[String]) -> CleanupPolicy {
@@ -515,6 +567,10 @@ impl TopicDefault {
         }
         match found {
             Some((value, source)) => TopicDefault { value: Some(value), source, synonyms },
+            // No broker key at all: a topic has it by itself or not.
+            None if key.broker_keys.is_empty() => {
+                TopicDefault { value: None, source: ConfigSource::Default, synonyms }
+            }
             // Unset everywhere: Kafka's `flush.ms` is the one such key, and means "never".
             None => {
                 TopicDefault { value: Some(Value::Int(i64::MAX)), source: ConfigSource::Default, synonyms }

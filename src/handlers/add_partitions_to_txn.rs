@@ -57,6 +57,7 @@ async fn one(
             own.map_or(ErrorCode::OperationNotAttempted, |(_, code)| *code)
         });
     }
+    let partitions = partitions.iter().map(|named| context.broker.transaction_target(named)).collect();
     let Some(producer) = producer(transaction.producer_id, transaction.producer_epoch) else {
         return describe(&transaction.topics, |_| ErrorCode::InvalidProducerIdMapping);
     };
@@ -71,7 +72,8 @@ async fn one(
         let verified = context.broker.verify_in_transaction(add).await;
         return describe(&transaction.topics, |partition| match &verified {
             Ok(results) => {
-                let own = results.iter().find(|(other, _)| Some(other) == partition);
+                let target = partition.map(|named| context.broker.transaction_target(named));
+                let own = results.iter().find(|(other, _)| Some(other) == target.as_ref());
                 own.map_or(ErrorCode::UnknownTopicOrPartition, |(_, code)| *code)
             }
             Err(error) => error.code(),

@@ -16,6 +16,7 @@ use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{text, topic_id, topic_name, wire_broker, wire_topic, wire_topic_id};
 use crate::ids::TopicName;
+use crate::metadata::image::is_ingress_name;
 use crate::metadata::{PartitionImage, TopicImage};
 
 /// Describes the cluster and the topics asked for.
@@ -46,7 +47,9 @@ pub async fn handle(context: Context) -> Handled {
 }
 
 fn describe_all(context: &Context) -> Vec<MetadataResponseTopic> {
-    context.broker.metadata().topics().map(|topic| describe(context.version(), topic)).collect()
+    let image = context.broker.metadata();
+    let listed = image.topics().filter(|topic| !is_ingress_name(topic.name.as_str()));
+    listed.map(|topic| describe(context.version(), topic)).collect()
 }
 
 async fn describe_these(

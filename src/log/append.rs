@@ -22,6 +22,9 @@ pub enum AppendOrigin {
     /// A producer, and an interceptor has changed it since: all checks, but it may lack records, as
     /// compaction leaves batches behind.
     Intercepted,
+    /// The broker itself, with records that it took from a client before, in another partition: as a producer's,
+    /// but sizes and times have been checked.
+    Moved,
     /// A coordinator of this broker: epochs are checked, sequences are not there.
     Coordinator,
     /// The partition's leader: taken as it is, offsets and leader epoch too.
@@ -84,7 +87,10 @@ impl Log {
         let check = DataCheck { origin: how.origin, verified: how.verified };
         match how.origin {
             AppendOrigin::Replication => return Ok(self.append_replicated(batch, how)?),
-            AppendOrigin::Client | AppendOrigin::Intercepted | AppendOrigin::Coordinator => {}
+            AppendOrigin::Client
+            | AppendOrigin::Intercepted
+            | AppendOrigin::Moved
+            | AppendOrigin::Coordinator => {}
         }
         match self.producers.check_data(batch.header(), check)? {
             Verdict::Append => {}
@@ -170,7 +176,7 @@ impl Log {
     fn check_batch(&self, header: &BatchHeader, how: Append) -> Result<(), AppendError> {
         let may_lack_records = match how.origin {
             AppendOrigin::Replication => return Ok(()),
-            AppendOrigin::Client | AppendOrigin::Coordinator => false,
+            AppendOrigin::Client | AppendOrigin::Moved | AppendOrigin::Coordinator => false,
             AppendOrigin::Intercepted => true,
         };
         let is_emptied = may_lack_records && header.record_count == 0;
@@ -185,7 +191,8 @@ impl Log {
             let message = "the batch's record count does not match its offsets";
             return Err(AppendError::reject(ErrorCode::InvalidRecord, message));
         }
-        if header.batch_bytes > self.config.max_message_bytes {
+        let is_bounded = how.origin != AppendOrigin::Moved;
+        if is_bounded && header.batch_bytes > self.config.max_message_bytes {
             let (bytes, max) = (header.batch_bytes, self.config.max_message_bytes);
             let message = format!("the batch has {bytes} bytes, and max.message.bytes is {max}");
             return Err(AppendError::reject(ErrorCode::MessageTooLarge, message));
@@ -196,7 +203,7 @@ impl Log {
         }
         match how.origin {
             AppendOrigin::Client | AppendOrigin::Intercepted => self.check_timestamps(header, how.now),
-            AppendOrigin::Coordinator | AppendOrigin::Replication => Ok(()),
+            AppendOrigin::Moved | AppendOrigin::Coordinator | AppendOrigin::Replication => Ok(()),
         }
     }
 

@@ -163,10 +163,20 @@ impl ProducerStates {
     pub(super) fn check_data(&self, header: &BatchHeader, check: DataCheck) -> Result<Verdict, AppendError> {
         let Some(batch) = header.producer else {
             return match (check.origin, header.is_transactional) {
-                (AppendOrigin::Client | AppendOrigin::Intercepted | AppendOrigin::Coordinator, true) => {
-                    reject(ErrorCode::InvalidRecord, "a transactional batch needs a producer id".to_owned())
-                }
-                (AppendOrigin::Client | AppendOrigin::Intercepted | AppendOrigin::Coordinator, false)
+                (
+                    AppendOrigin::Client
+                    | AppendOrigin::Intercepted
+                    | AppendOrigin::Moved
+                    | AppendOrigin::Coordinator,
+                    true,
+                ) => reject(ErrorCode::InvalidRecord, "a transactional batch needs a producer id".to_owned()),
+                (
+                    AppendOrigin::Client
+                    | AppendOrigin::Intercepted
+                    | AppendOrigin::Moved
+                    | AppendOrigin::Coordinator,
+                    false,
+                )
                 | (AppendOrigin::Replication, _) => Ok(Verdict::Append),
             };
         };
@@ -179,7 +189,7 @@ impl ProducerStates {
                 check_not_inside(header, known, batch.ident)?;
                 Ok(Verdict::Append)
             }
-            AppendOrigin::Client | AppendOrigin::Intercepted => {
+            AppendOrigin::Client | AppendOrigin::Intercepted | AppendOrigin::Moved => {
                 let Some(sequences) = Sequences::of(header, batch) else {
                     let message = format!("producer {} sent a batch without a sequence", batch.ident);
                     return reject(ErrorCode::InvalidRecord, message);

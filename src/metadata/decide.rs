@@ -99,7 +99,12 @@ pub fn create_partitions(
         );
         return Err(MetadataRefusal::new(ErrorCode::InvalidPartitions, message));
     }
-    Ok((present..total).map(|index| new_partition(topic.id, index, broker)).collect())
+    Ok(grow(topic, total, broker))
+}
+
+/// The records that make a topic have at least `total` partitions.
+pub fn grow(topic: &TopicImage, total: i32, broker: BrokerId) -> Vec<MetadataRecord> {
+    (topic.partition_count()..total).map(|index| new_partition(topic.id, index, broker)).collect()
 }
 
 /// The record that takes the next block of producer ids, and the block's first id.

@@ -56,11 +56,26 @@ pub fn is_internal_name(name: &str) -> bool {
     name.starts_with("__")
 }
 
+/// What the names of ingresses begin with: the topic's own follows.
+pub const INGRESS_PREFIX: &str = "__ingress.";
+
+/// The hidden topic in which a topic's records wait for its partitioner.
+pub fn ingress_name(topic: &str) -> TopicName {
+    TopicName::new(format!("{INGRESS_PREFIX}{topic}"))
+}
+
+/// Whether a topic of this name is an ingress: clients do not find it in lists.
+pub fn is_ingress_name(name: &str) -> bool {
+    name.starts_with(INGRESS_PREFIX)
+}
+
 /// The whole metadata at one position of its log.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MetadataImage {
     cluster_id: String,
     topics: BTreeMap<TopicName, Arc<TopicImage>>,
+    /// The topics that have an ingress, with its name.
+    ingresses: BTreeMap<TopicName, TopicName>,
     names: BTreeMap<TopicId, TopicName>,
     broker_configs: BTreeMap<String, String>,
     next_producer_id: Option<ProducerId>,
@@ -86,6 +101,11 @@ impl MetadataImage {
     /// The topic of this id.
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicImage>> {
         self.topics.get(self.names.get(&id)?)
+    }
+
+    /// The ingress of a topic, if it has one.
+    pub fn ingress_of(&self, topic: &TopicName) -> Option<&Arc<TopicImage>> {
+        self.topics.get(self.ingresses.get(topic)?)
     }
 
     /// Broker-level dynamic settings.
@@ -114,6 +134,7 @@ impl MetadataImage {
                 let id = TopicId::from_bytes(*topic_id);
                 if let Some(name) = id.and_then(|id| self.names.remove(&id)) {
                     self.topics.remove(&name);
+                    self.ingresses.retain(|_, ingress| *ingress != name);
                 }
             }
             MetadataRecord::TopicConfig { topic_id, key, value } => {
@@ -148,6 +169,9 @@ impl MetadataImage {
         let name = TopicName::new(name);
         let topic = TopicImage { name: name.clone(), id, partitions: Vec::new(), configs: BTreeMap::new() };
         self.names.insert(id, name.clone());
+        if let Some(base) = name.as_str().strip_prefix(INGRESS_PREFIX) {
+            self.ingresses.insert(TopicName::new(base), name.clone());
+        }
         self.topics.insert(name, Arc::new(topic));
     }
 

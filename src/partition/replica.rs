@@ -215,11 +215,13 @@ impl Partition {
                 TransactionCheck::Verified(TransactionVersion::V1)
             }
             (
-                AppendOrigin::Client | AppendOrigin::Intercepted,
+                AppendOrigin::Client | AppendOrigin::Intercepted | AppendOrigin::Moved,
                 Some(id),
                 Some(Verified { guard, version }),
             ) if state.guards.get(&id) == Some(&guard) => TransactionCheck::Verified(version),
-            (AppendOrigin::Client | AppendOrigin::Intercepted, _, _) => TransactionCheck::Unverified,
+            (AppendOrigin::Client | AppendOrigin::Intercepted | AppendOrigin::Moved, _, _) => {
+                TransactionCheck::Unverified
+            }
         };
         let how = Append { origin, leader_epoch: state.leader_epoch, now, verified };
         let appended = state.log.append(batch, how);

@@ -45,6 +45,7 @@ struct Entry {
     key: Option<Span>,
     value: Option<Span>,
     headers: Span,
+    header_field: Span,
     header_count: u32,
 }
 
@@ -89,17 +90,20 @@ pub struct RawHeaders<'a> {
     pub count: u32,
     /// The headers, without the count in front.
     pub bytes: &'a [u8],
+    /// Count and headers, as they stand in a v2 record.
+    pub field: &'a [u8],
 }
 
 impl<'a> RawHeaders<'a> {
     /// No headers.
-    pub const NONE: RawHeaders<'static> = RawHeaders { count: 0, bytes: &[] };
+    pub const NONE: RawHeaders<'static> = RawHeaders { count: 0, bytes: &[], field: &[0] };
 
     /// Checks a headers field (count and headers) that fills `bytes`.
     pub(crate) fn check(mut bytes: &'a [u8]) -> Result<RawHeaders<'a>, &'static str> {
+        let field = bytes;
         let count = varint::take_i32(&mut bytes).ok_or("its count of headers cannot be read")?;
         let count = u32::try_from(count).map_err(|_| "its count of headers is negative")?;
-        let headers = RawHeaders { count, bytes };
+        let headers = RawHeaders { count, bytes, field };
         for _ in 0..count {
             let key = varint::take_nullable(&mut bytes).ok_or("a header's key cannot be read")?;
             let key = key.ok_or("a header's key is null")?;
@@ -194,7 +198,11 @@ impl OutputBatch {
             timestamp: entry.timestamp,
             key: entry.key.map(|span| self.slice(span)),
             value: entry.value.map(|span| self.slice(span)),
-            headers: RawHeaders { count: entry.header_count, bytes: self.slice(entry.headers) },
+            headers: RawHeaders {
+                count: entry.header_count,
+                bytes: self.slice(entry.headers),
+                field: self.slice(entry.header_field),
+            },
             body: self.slice(entry.body),
             source_index: entry.source_index,
         })
@@ -267,6 +275,7 @@ fn check_record(reader: &mut Reader<'_>, topic_count: u32, source_records: u32) 
         key: key.map(span).transpose()?,
         value: value.map(span).transpose()?,
         headers: span(headers.bytes)?,
+        header_field: span(headers.field)?,
         header_count: headers.count,
     })
 }

@@ -3,6 +3,7 @@
 //! The same calls that a client makes: fetch committed records, produce, commit offsets and end the
 //! transaction. A closed set of clusters, so an enum; nothing of a cluster's kind leaks upward.
 
+use crate::broker::TopicPartitioner;
 use crate::error_code::{ErrorCode, Retry};
 use crate::ids::{GroupId, Offset, ProducerIdent, TopicId, TopicName, TopicPartition, TransactionalId};
 use crate::wire::control_record::EndTransaction;
@@ -10,12 +11,23 @@ use crate::wire::record_batch::RecordBatch;
 use std::time::Duration;
 
 /// A topic as the cluster has it now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TopicDescription {
     /// Which topic it is: another one of the same name has another id.
     pub id: TopicId,
     /// How many partitions it has.
     pub partitions: i32,
+    /// What chooses among them, whoever writes.
+    pub partitioner: Option<TopicPartitioner>,
+}
+
+/// Whether the cluster has taken these records before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Provenance {
+    /// It has not: all bounds of the topic hold.
+    New,
+    /// It has, when a client sent them to the topic's ingress: their sizes and times are not questioned again.
+    Moved,
 }
 
 /// What a reader of committed records can see of a partition.
@@ -167,7 +179,7 @@ backend_calls! {
     fn fetch(&self, partition: &TopicPartition, from: Offset, bytes_max: usize, wait_max: Duration) -> FetchedBatches;
     /// Appends a transactional batch; the partition joins the transaction. A batch that was appended
     /// before (same epoch and sequences) answers with its first offset.
-    fn produce(&self, producer: ProducerIdent, id: &TransactionalId, partition: &TopicPartition, batch: RecordBatch) -> Offset;
+    fn produce(&self, producer: ProducerIdent, id: &TransactionalId, partition: &TopicPartition, batch: RecordBatch, records: Provenance) -> Offset;
     /// Commits the group's offset if the transaction commits.
     fn commit_offset_in_transaction(&self, id: &TransactionalId, producer: ProducerIdent, group: &GroupId, partition: &TopicPartition, offset: Offset) -> ();
     /// Ends the transaction; answers the producer's next epoch (KIP-890). The same end asked for

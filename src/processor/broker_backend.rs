@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backend::{BackendError, FetchedBatches, LogBounds, TopicDescription};
+use super::backend::{BackendError, FetchedBatches, LogBounds, Provenance, TopicDescription};
 use crate::broker::{Broker, BrokerError, FetchPartition, FetchRequest, NewTopic, TransactionalProduce};
 use crate::coordinator::group::{
     CommittedPartition, Event, FetchPartitions, MemberOfGeneration, OffsetCommit, OffsetStability, Reply,
@@ -13,7 +13,7 @@ use crate::coordinator::group::{
 use crate::coordinator::txn::ClientApi;
 use crate::error_code::ErrorCode;
 use crate::ids::{GroupId, Offset, ProducerId, ProducerIdent, TopicName, TopicPartition, TransactionalId};
-use crate::log::AbortedTransaction;
+use crate::log::{AbortedTransaction, AppendOrigin};
 use crate::partition::Isolation;
 use crate::wire::control_record::{EndTransaction, EndTransactionMarker, TransactionVersion};
 use crate::wire::record_batch::RecordBatch;
@@ -58,6 +58,7 @@ impl BrokerBackend {
         let describe = |topic: &Arc<crate::metadata::TopicImage>| TopicDescription {
             id: topic.id,
             partitions: topic.partition_count(),
+            partitioner: self.broker.topic_partitioner(topic),
         };
         Ok(image.topic(name.as_str()).map(describe))
     }
@@ -143,11 +144,16 @@ impl BrokerBackend {
         id: &TransactionalId,
         partition: &TopicPartition,
         batch: RecordBatch,
+        records: Provenance,
     ) -> Result<Offset, BackendError> {
         assert_eq!(batch.header().producer.map(|p| p.ident), Some(producer), "the batch names its producer");
         let transaction = TransactionalProduce { transactional_id: id.clone(), version: VERSION, api: API };
         let partition = self.broker.partition(partition)?;
-        let (partition, committed) = self.broker.append(partition, &batch, Some(transaction)).await?;
+        let origin = match records {
+            Provenance::New => AppendOrigin::Client,
+            Provenance::Moved => AppendOrigin::Moved,
+        };
+        let (partition, committed) = self.broker.append(partition, &batch, origin, Some(transaction)).await?;
         self.broker.committed(&partition, committed.position).await?;
         Ok(committed.base_offset)
     }

@@ -124,7 +124,8 @@ async fn produce(
 ) -> Result<(), BackendError> {
     for batch in batches {
         let id = &context.transactional_id;
-        context.in_place(|| context.backend.produce(producer, id, partition, batch.clone())).await?;
+        let records = context.definition.work.provenance();
+        context.in_place(|| context.backend.produce(producer, id, partition, batch.clone(), records)).await?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 use super::backend::{Backend, BackendError, TopicDescription};
 use super::definition::ProcessorDefinition;
 use super::logs::LogRing;
+use super::registry::Registry;
 use super::status::{TaskBoard, TaskState};
 use crate::clock::Clock;
 use crate::ids::{GroupId, TopicPartition, TransactionalId};
@@ -34,8 +35,6 @@ pub struct Tuning {
     pub tries_in_place: u32,
     /// How often topics are looked at: for new partitions, for missing ones that are back.
     pub topic_poll: Duration,
-    /// How often a running task asks how many partitions its outputs have.
-    pub output_refresh: Duration,
     /// How long a task that was told to stop may take before it is cut off.
     pub stop_wait: Duration,
 }
@@ -52,7 +51,6 @@ impl Default for Tuning {
             retry_longest: Duration::from_secs(5),
             tries_in_place: 10,
             topic_poll: Duration::from_secs(1),
-            output_refresh: Duration::from_secs(30),
             stop_wait: Duration::from_secs(15),
         }
     }
@@ -79,6 +77,7 @@ pub(super) enum Waited {
 pub(super) struct TaskContext {
     pub backend: Arc<Backend>,
     pub host: Arc<dyn PluginHost>,
+    pub registry: Arc<Registry>,
     pub definition: Arc<ProcessorDefinition>,
     pub input: TopicPartition,
     pub group: GroupId,

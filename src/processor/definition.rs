@@ -4,6 +4,8 @@
 //! catalogue, run by the supervisor. Refusals are plain sentences for the person who deploys. No
 //! IO, no async.
 
+use super::backend::Provenance;
+use super::placement::Partitioner;
 use crate::ids::{GroupId, TopicName, TransactionalId};
 use crate::ids::{PartitionIndex, TopicPartition};
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,33 @@ pub struct ProcessorDefinition {
     /// Whether its tasks run.
     #[serde(default)]
     pub run: RunMode,
+    /// What chooses the partitions of records for which the module names none, by output topic; else their keys do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub partitioners: BTreeMap<String, Partitioner>,
+    /// What it does: only the broker's own processors are no users' modules.
+    #[serde(skip)]
+    pub work: Work,
+}
+
+/// What a processor does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Work {
+    /// It has its module process what it reads.
+    #[default]
+    RunModule,
+    /// It moves records, as they are, from the ingress of a topic to the partitions that the topic's partitioner
+    /// chooses.
+    MoveToPartitions,
+}
+
+impl Work {
+    /// Whether the cluster has taken before what is written.
+    pub(super) fn provenance(self) -> Provenance {
+        match self {
+            Work::RunModule => Provenance::New,
+            Work::MoveToPartitions => Provenance::Moved,
+        }
+    }
 }
 
 /// Where a task begins on a partition without a committed offset.
@@ -205,6 +234,7 @@ impl ProcessorDefinition {
     ) -> Result<(), DefinitionError> {
         self.validate_names()?;
         self.validate_topics()?;
+        self.validate_partitioners()?;
         self.validate_numbers()?;
         let others = others.into_iter().filter(|other| other.name != self.name).collect::<Vec<_>>();
         match find_loop(self, &others) {
@@ -217,7 +247,29 @@ impl ProcessorDefinition {
         }
     }
 
+    fn validate_partitioners(&self) -> Result<(), DefinitionError> {
+        match self
+            .partitioners
+            .keys()
+            .find(|topic| self.outputs.iter().all(|output| output.as_str() != **topic))
+        {
+            None => Ok(()),
+            Some(topic) => Err(DefinitionError::new(
+                "PARTITIONER_OF_NO_OUTPUT",
+                format!("\"{topic}\" has a partitioner and is not among the outputs."),
+                "Name the topic in \"outputs\" too, or leave its partitioner out.",
+            )),
+        }
+    }
+
     fn validate_names(&self) -> Result<(), DefinitionError> {
+        if self.name.starts_with("__") {
+            return Err(DefinitionError::new(
+                "INVALID_PROCESSOR_NAME",
+                format!("\"{}\" cannot be a processor's name: it begins with \"__\".", self.name),
+                "Such names are the broker's own; use another.",
+            ));
+        }
         if let Err(why) = check_name(&self.name, PROCESSOR_NAME_BYTES_MAX) {
             return Err(DefinitionError::new(
                 "INVALID_PROCESSOR_NAME",

@@ -4,17 +4,17 @@
 //! allows. A guest's answer is checked as a whole before anything of it is kept.
 
 use super::dead_letter::{DeadLetter, write_dead_letter};
-use super::definition::ProcessorDefinition;
+use super::definition::{ProcessorDefinition, TaskLimits, Work};
 use super::partitioner::{StickyPartition, partition_for_key};
+use super::placement::{ChoiceError, OutputTopic, Partitioners, batch_to_place};
 use super::span::Span;
 use super::unit::Unit;
-use crate::ids::{TopicName, TopicPartition};
+use crate::ids::{PartitionIndex, TopicName, TopicPartition};
 use crate::plugin::{
     FaultReason, InputBatch, InstanceContext, InstanceOptions, Limits, LogSink, ModuleDigest, OutputBatch,
     OutputRecord, PluginHost, ProcessFault, ProcessorInstance,
 };
 use crate::wire::record_batch::{RawHeaders, RawRecord};
-use crate::wire::varint::varint_bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,23 +52,24 @@ pub enum CallError {
     NoInstance(String),
 }
 
-/// How many partitions each written topic has.
-pub type PartitionCounts = BTreeMap<TopicName, i32>;
+/// The topics that a task writes to.
+pub type Outputs = BTreeMap<TopicName, OutputTopic>;
 
-/// One task's instance of the module.
+/// One task's instances: of the module, and of the partitioners of the topics that it writes to.
 pub struct Engine {
     host: Arc<dyn PluginHost>,
     definition: Arc<ProcessorDefinition>,
     input: TopicPartition,
     log: LogSink,
     instance: Option<Box<dyn ProcessorInstance>>,
+    partitioners: Partitioners,
     sticky: StickyPartition,
-    /// How many partitions each written topic has.
-    pub counts: PartitionCounts,
+    /// The topics that the task writes to.
+    pub outputs: Outputs,
 }
 
 impl Engine {
-    /// An engine that makes its instance at the first call.
+    /// An engine that makes its instances when they are first called.
     pub fn new(
         host: Arc<dyn PluginHost>,
         definition: Arc<ProcessorDefinition>,
@@ -76,11 +77,24 @@ impl Engine {
         log: LogSink,
     ) -> Engine {
         let sticky = StickyPartition::new(input.partition);
-        Engine { host, definition, input, log, instance: None, sticky, counts: BTreeMap::new() }
+        let partitioners = Partitioners::new(host.clone(), definition.limits.of_instance(), log.clone());
+        let outputs = BTreeMap::new();
+        Engine { host, definition, input, log, instance: None, partitioners, sticky, outputs }
     }
 
-    /// Has the module process a span, and adds what it writes to the unit: all of it, or nothing.
+    /// Does the task's work on a span, and adds what is written to the unit: all of it, or nothing.
     pub fn process(&mut self, span: &Span, attempt: u32, unit: &mut Unit) -> Result<(), CallError> {
+        let written = match self.definition.work {
+            Work::RunModule => self.run_module(span, attempt, unit)?,
+            Work::MoveToPartitions => self.move_records(span, unit)?,
+        };
+        unit.counts.records_out += u64::try_from(written).unwrap_or(0);
+        unit.passed(span);
+        Ok(())
+    }
+
+    /// Has the module process the span; answers how many records it wrote.
+    fn run_module(&mut self, span: &Span, attempt: u32, unit: &mut Unit) -> Result<usize, CallError> {
         let input = span.input(&self.input, attempt);
         let instance = match &mut self.instance {
             Some(instance) => instance,
@@ -106,11 +120,46 @@ impl Engine {
                 return Err(CallError::Fault(fault("panic", panic_text(panic.as_ref()))));
             }
         };
-        let placed = self.place(&output).map_err(CallError::Fault)?;
-        append_all(unit, &input, &output, placed).map_err(CallError::Fault)?;
-        unit.counts.records_out += u64::try_from(output.len()).unwrap_or(0);
-        unit.passed(span);
-        Ok(())
+        let records = records_of(&input, &output).map_err(CallError::Fault)?;
+        let placed = self.place(&output, &records)?;
+        for (partition, record) in placed.iter().zip(records) {
+            unit.append(partition, record);
+        }
+        Ok(output.len())
+    }
+
+    /// Moves the span as it is to the partitions that the output topic's partitioner chooses; without one, to
+    /// those that their senders chose.
+    fn move_records(&mut self, span: &Span, unit: &mut Unit) -> Result<usize, CallError> {
+        let Some(topic) = self.definition.outputs.first().cloned() else {
+            return Err(CallError::NoInstance("it moves records to no topic".to_owned()));
+        };
+        let input = span.input(&TopicPartition::new(topic.clone(), self.input.partition), 0);
+        let records = input.records().map(|record| {
+            let record = record.map_err(|error| fault("bad-input", error.to_string()))?;
+            raw_record(record.timestamp, record.key, record.value, record.headers.field)
+        });
+        let records = records.collect::<Result<Vec<_>, Fault>>().map_err(CallError::Fault)?;
+        let output = self.outputs.get(&topic);
+        let chosen = match output.and_then(|output| Some((output.partitioner_for(None)?, output.partitions)))
+        {
+            Some((partitioner, partitions)) => self
+                .partitioners
+                .choose(partitioner, partitions, &input)
+                .map_err(|error| choice_failed(error, Some))?,
+            None => vec![self.input.partition; records.len()],
+        };
+        unit.compression = span.compression();
+        let count = records.len();
+        for (partition, record) in chosen.into_iter().zip(records) {
+            unit.append(&TopicPartition::new(topic.clone(), partition), record);
+        }
+        Ok(count)
+    }
+
+    /// Lets the partitioners say their last words. For blocking threads.
+    pub fn close(mut self) {
+        self.partitioners.close();
     }
 
     /// Moves records without a key on to the next partition: for a new transaction.
@@ -129,10 +178,10 @@ impl Engine {
         let input = span.input(&self.input, 0);
         let unreadable = || fault("bad-input", "the source record cannot be read".into());
         let record = input.records().next().and_then(Result::ok).ok_or_else(unreadable)?;
-        let count = self.counts.get(topic).copied().unwrap_or(1).max(1);
+        let count = self.outputs.get(topic).map_or(1, |output| output.partitions).max(1);
         // Dead letters keep their source's partition where they can: their order means something.
-        let partition = crate::ids::PartitionIndex::from_wire(self.input.partition.value() % count)
-            .unwrap_or(crate::ids::PartitionIndex::ZERO);
+        let partition =
+            PartitionIndex::from_wire(self.input.partition.value() % count).unwrap_or(PartitionIndex::ZERO);
         write_dead_letter(unit, &TopicPartition::new(topic.clone(), partition), &record, letter);
         unit.counts.dead_letters += 1;
         unit.passed(span);
@@ -140,36 +189,83 @@ impl Engine {
     }
 
     /// Where each output record goes, or why one of them cannot go anywhere.
-    fn place(&self, output: &OutputBatch) -> Result<Vec<TopicPartition>, Fault> {
-        output.iter().map(|record| self.place_record(&record)).collect()
+    fn place(
+        &mut self,
+        output: &OutputBatch,
+        records: &[RawRecord<'_>],
+    ) -> Result<Vec<TopicPartition>, CallError> {
+        let mut placed = Vec::with_capacity(records.len());
+        let mut to_choose: BTreeMap<TopicName, Vec<usize>> = BTreeMap::new();
+        for (number, record) in output.iter().enumerate() {
+            let topic = self.output_topic(&record).map_err(CallError::Fault)?;
+            if let Some(output) = self.outputs.get(topic)
+                && output.partitioner_for(record.partition).is_some()
+            {
+                to_choose.entry(topic.clone()).or_default().push(number);
+                placed.push(TopicPartition::new(topic.clone(), PartitionIndex::ZERO));
+            } else {
+                placed.push(self.place_record(topic, &record).map_err(CallError::Fault)?);
+            }
+        }
+        for (topic, numbers) in to_choose {
+            let Some(output_topic) = self.outputs.get(&topic) else { continue };
+            let Some((partitioner, _)) = &output_topic.partitioner else { continue };
+            let batch =
+                batch_to_place(&topic, numbers.iter().filter_map(|number| records.get(*number)).copied());
+            let source_of = |index: u32| {
+                let number = numbers.get(usize::try_from(index).ok()?)?;
+                Some(output.iter().nth(*number)?.source_index)
+            };
+            let chosen = self.partitioners.choose(partitioner, output_topic.partitions, &batch);
+            let chosen = chosen.map_err(|error| choice_failed(error, source_of))?;
+            for (number, partition) in numbers.iter().zip(chosen) {
+                if let Some(place) = placed.get_mut(*number) {
+                    place.partition = partition;
+                }
+            }
+        }
+        Ok(placed)
     }
 
-    fn place_record(&self, record: &OutputRecord<'_>) -> Result<TopicPartition, Fault> {
-        let bad = |message: String| Fault {
-            index: Some(record.source_index),
-            code: "bad-output",
-            message,
-            again: Again::Useless,
-        };
+    fn output_topic(&self, record: &OutputRecord<'_>) -> Result<&TopicName, Fault> {
         let topic = self.definition.outputs.iter().find(|topic| topic.as_str() == record.topic);
-        let Some(topic) = topic else {
-            return Err(bad(format!(
-                "it writes to topic \"{}\", which is not among the processor's outputs",
-                record.topic
-            )));
-        };
-        let count = self.counts.get(topic).copied().unwrap_or(0);
+        topic.ok_or_else(|| {
+            let topic = record.topic;
+            let message =
+                format!("it writes to topic \"{topic}\", which is not among the processor's outputs");
+            bad_output(record, message)
+        })
+    }
+
+    fn place_record(&self, topic: &TopicName, record: &OutputRecord<'_>) -> Result<TopicPartition, Fault> {
+        let count = self.outputs.get(topic).map_or(0, |output| output.partitions);
         let chosen = match (record.partition, record.key) {
             (Some(partition), _) => Some(partition).filter(|partition| partition.value() < count),
             (None, Some(key)) => partition_for_key(key, count),
             (None, None) => self.sticky.partition(count),
         };
-        match (chosen, record.partition) {
-            (Some(partition), _) => Ok(TopicPartition::new(topic.clone(), partition)),
-            (None, Some(asked)) => Err(bad(format!(
-                "it writes to partition {asked} of topic \"{topic}\", which has {count} partitions"
-            ))),
-            (None, None) => Err(bad(format!("it writes to topic \"{topic}\", which does not exist"))),
+        chosen.map(|partition| TopicPartition::new(topic.clone(), partition)).ok_or_else(|| {
+            let message = match record.partition {
+                Some(asked) => {
+                    format!(
+                        "it writes to partition {asked} of topic \"{topic}\", which has {count} partitions"
+                    )
+                }
+                None => format!("it writes to topic \"{topic}\", which does not exist"),
+            };
+            bad_output(record, message)
+        })
+    }
+}
+
+impl TaskLimits {
+    /// The limits of an instance.
+    pub(super) fn of_instance(&self) -> Limits {
+        Limits {
+            memory_bytes_max: usize::try_from(self.memory_bytes).unwrap_or(usize::MAX),
+            batch_time_max: Duration::from_millis(self.batch_time_ms),
+            output_bytes_max: usize::try_from(self.output_bytes).unwrap_or(usize::MAX),
+            ..Limits::default()
         }
     }
 }
@@ -187,43 +283,52 @@ fn instantiate(
         topic: input.topic.clone(),
         partition: input.partition,
     };
-    let limits = Limits {
-        memory_bytes_max: usize::try_from(definition.limits.memory_bytes).unwrap_or(usize::MAX),
-        batch_time_max: Duration::from_millis(definition.limits.batch_time_ms),
-        output_bytes_max: usize::try_from(definition.limits.output_bytes).unwrap_or(usize::MAX),
-        ..Limits::default()
-    };
+    let limits = definition.limits.of_instance();
     let config = definition.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     host.instantiate(&digest, InstanceOptions { limits, config, context, log })
         .map_err(|error| no_instance(&error))
 }
 
-fn append_all(
-    unit: &mut Unit,
-    input: &InputBatch,
-    output: &OutputBatch,
-    placed: Vec<TopicPartition>,
-) -> Result<(), Fault> {
+/// The guest's records, each with its own time or its source's.
+fn records_of<'a>(input: &InputBatch, output: &'a OutputBatch) -> Result<Vec<RawRecord<'a>>, Fault> {
     let timestamps = if output.iter().any(|record| record.timestamp.is_none()) {
         let read = input.records().map(|record| record.map(|record| record.timestamp));
         read.collect::<Result<Vec<_>, _>>().map_err(|error| fault("bad-input", error.to_string()))?
     } else {
         Vec::new()
     };
-    let mut records = Vec::with_capacity(output.len());
-    for record in output.iter() {
+    let records = output.iter().map(|record| {
         let source = usize::try_from(record.source_index).ok().and_then(|at| timestamps.get(at));
         let timestamp = record.timestamp.or(source.copied()).unwrap_or(-1);
-        let count_bytes = varint_bytes(i32::try_from(record.headers.count).unwrap_or(i32::MAX));
-        let headers_at = record.body.len().saturating_sub(record.headers.bytes.len() + count_bytes);
-        let headers = RawHeaders::parse(record.body.get(headers_at..).unwrap_or_default())
-            .map_err(|error| fault("bad-output", error.to_string()))?;
-        records.push(RawRecord { timestamp, key: record.key, value: record.value, headers });
+        raw_record(timestamp, record.key, record.value, record.headers.field)
+    });
+    records.collect()
+}
+
+fn raw_record<'a>(
+    timestamp: i64,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers: &'a [u8],
+) -> Result<RawRecord<'a>, Fault> {
+    let headers = RawHeaders::parse(headers).map_err(|error| fault("bad-output", error.to_string()))?;
+    Ok(RawRecord { timestamp, key, value, headers })
+}
+
+fn bad_output(record: &OutputRecord<'_>, message: String) -> Fault {
+    Fault { index: Some(record.source_index), code: "bad-output", message, again: Again::Useless }
+}
+
+/// A partitioner's failure as the task's; `source_of` finds the source of the record that it names.
+fn choice_failed(error: ChoiceError, source_of: impl Fn(u32) -> Option<u32>) -> CallError {
+    match error {
+        ChoiceError::NoInstance { .. } => CallError::NoInstance(error.to_string()),
+        ChoiceError::Fault { topic, fault } => {
+            let fault = fault_of(fault);
+            let message = format!("the partitioner of topic \"{topic}\": {}", fault.message);
+            CallError::Fault(Fault { index: fault.index.and_then(source_of), message, ..fault })
+        }
     }
-    for (partition, record) in placed.iter().zip(records) {
-        unit.append(partition, record);
-    }
-    Ok(())
 }
 
 /// What a panic says.

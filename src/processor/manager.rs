@@ -45,7 +45,7 @@ impl Manager {
         loop {
             changes.mark_unchanged();
             let stopping = *self.stop.borrow();
-            let definition = self.options.registry.processor(&self.name).filter(|_| !stopping);
+            let definition = self.options.registry.definition(&self.name).filter(|_| !stopping);
             let wanted = definition.clone().filter(|definition| definition.run == RunMode::Running);
             let same = running.as_ref().map(|running| &running.definition) == wanted.as_ref();
             if !same || std::mem::take(&mut restart) {
@@ -107,10 +107,10 @@ impl Running {
     async fn look_at_topics(&mut self, manager: &Manager) {
         for topic in self.definition.inputs.clone() {
             let Ok(found) = manager.options.backend.topic(&topic).await else { continue };
-            let known = self.topics.entry(topic.clone()).or_insert_with(|| watch::Sender::new(found));
+            let known = self.topics.entry(topic.clone()).or_insert_with(|| watch::Sender::new(found.clone()));
             known.send_if_modified(|now| {
                 let differs = *now != found;
-                *now = found;
+                now.clone_from(&found);
                 differs
             });
             // A topic that is not there yet is waited for by the task of its first partition.
@@ -131,6 +131,7 @@ impl Running {
         let context = TaskContext {
             backend: options.backend.clone(),
             host: options.host.clone(),
+            registry: options.registry.clone(),
             group: self.definition.group(),
             transactional_id: self.definition.transactional_id(&input),
             definition: self.definition.clone(),

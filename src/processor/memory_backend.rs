@@ -4,7 +4,7 @@
 //! Follows `reference` rules of KIP-890: every end of a transaction bumps the epoch. Each clone made
 //! by `connect` is one client's connection, which a test may cut to play a crash. Never shipped.
 
-use super::backend::{BackendError, FetchedBatches, LogBounds, TopicDescription};
+use super::backend::{BackendError, FetchedBatches, LogBounds, Provenance, TopicDescription};
 use crate::error_code::ErrorCode;
 use crate::ids::{GroupId, Offset, ProducerIdent, TopicName, TopicPartition, TransactionalId};
 use crate::wire::control_record::EndTransaction;
@@ -259,6 +259,7 @@ impl MemoryBackend {
         id: &TransactionalId,
         partition: &TopicPartition,
         batch: RecordBatch,
+        _records: Provenance,
     ) -> Result<Offset, BackendError> {
         self.call(Call::Produce, |cluster| cluster.produce(producer, id, partition, &batch)).await
     }

@@ -19,7 +19,9 @@ pub mod logs;
 mod manager;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory_backend;
+pub mod movers;
 pub mod partitioner;
+pub mod placement;
 mod read_stage;
 pub mod registry;
 mod span;

@@ -8,11 +8,14 @@ use super::backend::BackendError;
 use super::context::{TaskContext, Waited};
 use super::dead_letter::DeadLetter;
 use super::definition::FailureAction;
-use super::engine::{Again, CallError, Engine, Fault, PartitionCounts};
+use super::engine::{Again, CallError, Engine, Fault, Outputs};
 use super::isolation::Isolation;
+use super::placement::{Asked, OutputTopic, Partitioner};
 use super::span::{Span, spans_of};
 use super::unit::Unit;
-use crate::ids::{Offset, TopicId};
+use crate::broker::TopicPartitioner;
+use crate::ids::{Offset, TopicId, TopicName};
+use crate::plugin::PluginKind;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -52,7 +55,6 @@ pub(super) struct ReadStage<'a> {
     next_commit: Instant,
     /// Since when the position is ahead of the handed over offset by offsets without records only.
     skipped_since: Option<Instant>,
-    next_refresh: Instant,
 }
 
 impl<'a> ReadStage<'a> {
@@ -79,7 +81,6 @@ impl<'a> ReadStage<'a> {
             units,
             next_commit: now,
             skipped_since: None,
-            next_refresh: now,
         }
     }
 
@@ -100,15 +101,16 @@ impl<'a> ReadStage<'a> {
             }
             ReadEnd::TopicChanged | ReadEnd::Rewind(_) => {}
         }
+        if let Some(engine) = self.engine.take() {
+            // Whether guests get to their last words or the runtime goes down first changes nothing.
+            let _ = tokio::task::spawn_blocking(move || engine.close()).await;
+        }
         end
     }
 
     async fn step(&mut self) -> Result<(), ReadEnd> {
         if self.context.is_stopped() {
             return Err(ReadEnd::Stopped);
-        }
-        if Instant::now() >= self.next_refresh {
-            self.refresh_counts().await?;
         }
         self.hand_over_if_due().await?;
         let context = self.context;
@@ -128,6 +130,10 @@ impl<'a> ReadStage<'a> {
         let next_offset = found.next_offset;
         let spans = spans_of(found.batches, position, next_offset, context.tuning.call_bytes)
             .map_err(|error| ReadEnd::Failed(format!("the input at offset {position}: {error}")))?;
+        if !spans.is_empty() && self.unit.is_without_records() {
+            // What a topic says of its partitions holds from the next transaction on.
+            self.refresh_outputs().await?;
+        }
         self.process_spans(spans).await?;
         if next_offset > self.unit.next_offset {
             // Markers, aborted records, or gaps that compaction left.
@@ -244,7 +250,7 @@ impl<'a> ReadStage<'a> {
         if fault.again == Again::StopTask {
             return Err(ReadEnd::Failed(format!("the module cannot go on: {}", fault.message)));
         }
-        if fault.code == "bad-output" && self.refresh_counts().await? == Refreshed::Changed {
+        if fault.code == "bad-output" && self.refresh_outputs().await? == Refreshed::Changed {
             stack.push(Work { span, failed, verdict: None });
             return Ok(());
         }
@@ -339,22 +345,36 @@ impl<'a> ReadStage<'a> {
         self.units.send(unit).await.map_err(|_| ReadEnd::Rewind("the committer has stopped".into()))
     }
 
-    async fn refresh_counts(&mut self) -> Result<Refreshed, ReadEnd> {
-        let mut counts = PartitionCounts::new();
+    async fn refresh_outputs(&mut self) -> Result<Refreshed, ReadEnd> {
+        let mut outputs = Outputs::new();
         for topic in self.context.definition.written_topics() {
-            match self.context.in_place(|| self.context.backend.topic(&topic)).await {
-                Ok(Some(found)) => {
-                    counts.insert(topic, found.partitions);
-                }
+            let found = match self.context.in_place(|| self.context.backend.topic(&topic)).await {
+                Ok(Some(found)) => found,
                 Ok(None) => return Err(ReadEnd::Rewind(format!("output topic \"{topic}\" does not exist"))),
                 Err(error) => return Err(ReadEnd::Rewind(error.to_string())),
-            }
+            };
+            let partitioner = self.partitioner(&topic, found.partitioner).map_err(ReadEnd::Rewind)?;
+            outputs.insert(topic, OutputTopic { partitions: found.partitions, partitioner });
         }
-        self.next_refresh = Instant::now() + self.context.tuning.output_refresh;
         let engine = self.engine.as_mut().expect("no call runs");
-        let changed = engine.counts != counts;
-        engine.counts = counts;
+        let changed = engine.outputs != outputs;
+        engine.outputs = outputs;
         Ok(if changed { Refreshed::Changed } else { Refreshed::Same })
+    }
+
+    /// What chooses a topic's partitions: its own partitioner comes before the processor's.
+    fn partitioner(
+        &self,
+        topic: &TopicName,
+        own: Option<TopicPartitioner>,
+    ) -> Result<Option<(Partitioner, Asked)>, String> {
+        let Some(TopicPartitioner { module, config }) = own else {
+            let processors = self.context.definition.partitioners.get(topic.as_str()).cloned();
+            return Ok(processors.map(|partitioner| (partitioner, Asked::WherePartitionIsOpen)));
+        };
+        let found = self.context.registry.module_of_kind(&module, PluginKind::Partitioner);
+        let found = found.map_err(|error| format!("the partitioner of topic \"{topic}\": {error}"))?;
+        Ok(Some((Partitioner { module: found.digest, config }, Asked::Always)))
     }
 }
 
@@ -380,7 +400,7 @@ fn fetch_failed(error: &BackendError) -> ReadEnd {
 /// Resolves once the input topic is known to be another one.
 async fn topic_changed(context: &TaskContext, id: TopicId) {
     let mut topic = context.topic.clone();
-    let nobody_looks = topic.wait_for(|now| now.is_some_and(|now| now.id != id)).await.is_err();
+    let nobody_looks = topic.wait_for(|now| now.as_ref().is_some_and(|now| now.id != id)).await.is_err();
     if nobody_looks {
         // The fetches will tell.
         std::future::pending::<()>().await;

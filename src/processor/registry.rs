@@ -1,9 +1,12 @@
-//! The catalogue of what is deployed: modules by digest and name, processors, attachments of interceptors.
+//! The catalogue of what is deployed: modules by digest and name, processors, attachments of interceptors; beside
+//! them the broker's own processors, which follow from its topics and are not kept.
 //!
 //! A fold over records: a change is decided here, persisted by the caller's function, and only then
 //! applied, so that what anyone sees has already been kept. Knows no files, no topics, no tasks.
 
 use super::definition::{DefinitionError, ProcessorDefinition, RunMode};
+use crate::broker::PartitionerModules;
+use crate::ids::TopicName;
 use crate::interceptor::{Attachment, AttachmentError};
 use crate::plugin::{PluginKind, World};
 use futures_util::future::BoxFuture;
@@ -125,7 +128,7 @@ pub enum RegistryError {
     ModuleInUse {
         /// The module.
         digest: String,
-        /// The processors and interceptors that use it.
+        /// The processors, interceptors and topics that use it.
         users: Vec<String>,
     },
     /// A module cannot be used as what it is not.
@@ -137,6 +140,18 @@ pub enum RegistryError {
         world: String,
         /// What is needed.
         wanted: PluginKind,
+    },
+    /// A name that topics use for their partitioner cannot become another kind of module's.
+    #[error(
+        "the name \"{name}\" is the partitioner's of topic {topic}, and the module is for the world {world}"
+    )]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// The topic.
+        topic: TopicName,
+        /// What the module is.
+        world: String,
     },
     /// The attachment breaks a rule.
     #[error(transparent)]
@@ -157,6 +172,9 @@ struct Catalogue {
     modules: BTreeMap<String, ModuleEntry>,
     processors: BTreeMap<String, Arc<ProcessorDefinition>>,
     interceptors: BTreeMap<String, Arc<Attachment>>,
+    movers: BTreeMap<String, Arc<ProcessorDefinition>>,
+    /// What topics call their partitioners.
+    topic_partitioners: BTreeMap<TopicName, String>,
 }
 
 impl Catalogue {
@@ -187,21 +205,47 @@ impl Catalogue {
     }
 
     fn users_of(&self, digest: &str) -> Vec<String> {
-        let processors = self.processors.values().filter(|processor| processor.module == digest);
+        let uses = |processor: &&Arc<ProcessorDefinition>| {
+            let mut partitioners = processor.partitioners.values();
+            processor.module == digest || partitioners.any(|partitioner| partitioner.module == digest)
+        };
+        let processors = self.processors.values().filter(uses).map(|processor| processor.name.clone());
         let interceptors = self.interceptors.values().filter(|attachment| attachment.module == digest);
-        let processors = processors.map(|processor| processor.name.clone());
-        processors.chain(interceptors.map(|attachment| attachment.name.clone())).collect()
+        let interceptors = interceptors.map(|attachment| attachment.name.clone());
+        let topics = self.topic_partitioners.iter().filter(|(_, module)| self.names(digest, module));
+        let topics = topics.map(|(topic, _)| format!("topic {topic}"));
+        processors.chain(interceptors).chain(topics).collect()
+    }
+
+    /// Whether a topic that calls its partitioner like this means the module of this digest.
+    fn names(&self, digest: &str, module: &str) -> bool {
+        module == digest || self.modules.get(digest).is_some_and(|entry| entry.names.contains(module))
+    }
+
+    /// All that topics may call a partitioner.
+    fn partitioner_names(&self) -> BTreeSet<String> {
+        let is_partitioner = |entry: &&ModuleEntry| kind_of(entry) == Some(PluginKind::Partitioner);
+        let partitioners = self.modules.values().filter(is_partitioner);
+        partitioners.flat_map(|entry| entry.names.iter().chain([&entry.digest])).cloned().collect()
     }
 
     /// Whether a module is there, and is what it is to be used as.
     fn check_module(&self, digest: &str, wanted: PluginKind) -> Result<(), RegistryError> {
         let entry = self.modules.get(digest).ok_or_else(|| RegistryError::UnknownModule(digest.into()))?;
-        let world = World::ALL.into_iter().find(|world| world.to_string() == entry.world);
-        if world.is_some_and(|world| world.kind() == wanted) {
-            return Ok(());
-        }
-        Err(RegistryError::WrongKind { digest: digest.into(), world: entry.world.clone(), wanted })
+        check_kind(entry, wanted)
     }
+}
+
+fn kind_of(entry: &ModuleEntry) -> Option<PluginKind> {
+    World::ALL.into_iter().find(|world| world.to_string() == entry.world).map(World::kind)
+}
+
+fn check_kind(entry: &ModuleEntry, wanted: PluginKind) -> Result<(), RegistryError> {
+    if kind_of(entry) == Some(wanted) {
+        return Ok(());
+    }
+    let (digest, world) = (entry.digest.clone(), entry.world.clone());
+    Err(RegistryError::WrongKind { digest, world, wanted })
 }
 
 /// The catalogue, shared by the admin API and the supervisor.
@@ -211,6 +255,7 @@ pub struct Registry {
     turn: tokio::sync::Mutex<()>,
     persist: Persist,
     version: watch::Sender<u64>,
+    partitioner_modules: Arc<PartitionerModules>,
 }
 
 impl Registry {
@@ -221,7 +266,13 @@ impl Registry {
             turn: tokio::sync::Mutex::new(()),
             persist,
             version: watch::Sender::new(0),
+            partitioner_modules: Arc::default(),
         }
+    }
+
+    /// The names and digests that topics may use for their partitioners: always as the catalogue is now.
+    pub fn partitioner_modules(&self) -> Arc<PartitionerModules> {
+        Arc::clone(&self.partitioner_modules)
     }
 
     /// A catalogue that forgets everything when it is dropped.
@@ -231,7 +282,11 @@ impl Registry {
 
     /// Applies a record that is already kept: at the start, or when another node wrote it.
     pub fn replay(&self, record: &RegistryRecord) {
-        self.catalogue.write().apply(record);
+        {
+            let mut catalogue = self.catalogue.write();
+            catalogue.apply(record);
+            self.partitioner_modules.store(Arc::new(catalogue.partitioner_names()));
+        }
         self.version.send_modify(|version| *version += 1);
     }
 
@@ -248,6 +303,44 @@ impl Registry {
     /// One processor.
     pub fn processor(&self, name: &str) -> Option<Arc<ProcessorDefinition>> {
         self.catalogue.read().processors.get(name).cloned()
+    }
+
+    /// The broker's own processors, by name.
+    pub fn movers(&self) -> Vec<Arc<ProcessorDefinition>> {
+        self.catalogue.read().movers.values().cloned().collect()
+    }
+
+    /// Everything that runs: users' processors and the broker's own.
+    pub fn definitions(&self) -> Vec<Arc<ProcessorDefinition>> {
+        let catalogue = self.catalogue.read();
+        catalogue.processors.values().chain(catalogue.movers.values()).cloned().collect()
+    }
+
+    /// One of those that run.
+    pub fn definition(&self, name: &str) -> Option<Arc<ProcessorDefinition>> {
+        let catalogue = self.catalogue.read();
+        catalogue.processors.get(name).or_else(|| catalogue.movers.get(name)).cloned()
+    }
+
+    /// Replaces the broker's own processors, and what topics call their partitioners.
+    pub fn set_movers(
+        &self,
+        movers: impl IntoIterator<Item = ProcessorDefinition>,
+        topic_partitioners: BTreeMap<TopicName, String>,
+    ) {
+        let mut catalogue = self.catalogue.write();
+        let known = std::mem::take(&mut catalogue.movers);
+        let same_or_new = |mover: ProcessorDefinition| {
+            let same = known.get(&mover.name).filter(|same| ***same == mover).cloned();
+            (mover.name.clone(), same.unwrap_or_else(|| Arc::new(mover)))
+        };
+        catalogue.movers = movers.into_iter().map(same_or_new).collect();
+        catalogue.topic_partitioners = topic_partitioners;
+        let changed = catalogue.movers != known;
+        drop(catalogue);
+        if changed {
+            self.version.send_modify(|version| *version += 1);
+        }
     }
 
     /// Every attachment of an interceptor, by name.
@@ -284,7 +377,14 @@ impl Registry {
         }
     }
 
-    /// The names of the processors and interceptors that run this module.
+    /// The module of a name or digest, if it is of this kind.
+    pub fn module_of_kind(&self, wanted: &str, kind: PluginKind) -> Result<ModuleEntry, RegistryError> {
+        let entry = self.module(wanted)?;
+        check_kind(&entry, kind)?;
+        Ok(entry)
+    }
+
+    /// The names of the processors, interceptors and topics that use this module.
     pub fn users_of(&self, digest: &str) -> Vec<String> {
         self.catalogue.read().users_of(digest)
     }
@@ -295,8 +395,24 @@ impl Registry {
         if let Ok(known) = self.module(&entry.digest) {
             entry.names.extend(known.names);
         }
+        self.check_names(&entry)?;
         self.commit(RegistryRecord::PutModule(entry.clone())).await?;
         Ok(entry)
+    }
+
+    fn check_names(&self, entry: &ModuleEntry) -> Result<(), RegistryError> {
+        if kind_of(entry) == Some(PluginKind::Partitioner) {
+            return Ok(());
+        }
+        let catalogue = self.catalogue.read();
+        match catalogue.topic_partitioners.iter().find(|(_, name)| entry.names.contains(*name)) {
+            None => Ok(()),
+            Some((topic, name)) => Err(RegistryError::NameInUse {
+                name: name.clone(),
+                topic: topic.clone(),
+                world: entry.world.clone(),
+            }),
+        }
     }
 
     /// Forgets a module that nothing uses.
@@ -315,6 +431,9 @@ impl Registry {
     pub fn check_processor(&self, definition: &ProcessorDefinition) -> Result<(), RegistryError> {
         let catalogue = self.catalogue.read();
         definition.validate(catalogue.processors.values().map(Arc::as_ref))?;
+        for partitioner in definition.partitioners.values() {
+            catalogue.check_module(&partitioner.module, PluginKind::Partitioner)?;
+        }
         catalogue.check_module(&definition.module, PluginKind::Processor)
     }
 

@@ -5,7 +5,7 @@
 
 use crate::ids::{Offset, TopicPartition};
 use crate::plugin::{InputBatch, InputChunk};
-use crate::wire::record_batch::{BatchError, RecordBatch};
+use crate::wire::record_batch::{BatchError, Compression, RecordBatch};
 use crate::wire::varint::ByteReader;
 use std::collections::VecDeque;
 
@@ -16,6 +16,7 @@ const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 #[derive(Clone, Debug)]
 pub struct Span {
     chunks: Vec<InputChunk>,
+    compression: Compression,
     /// Where reading goes on once all of this is done.
     pub end: Offset,
 }
@@ -34,6 +35,7 @@ pub fn spans_of(
     let mut bytes_in_last = usize::MAX;
     for batch in batches {
         let end = batch.header().last_offset().next();
+        let compression = batch.header().compression;
         let Some(chunk) = chunk_of(&batch, from)? else { continue };
         let bytes = chunk.records.len();
         match spans.back_mut() {
@@ -43,7 +45,7 @@ pub fn spans_of(
                 bytes_in_last += bytes;
             }
             Some(_) | None => {
-                spans.push_back(Span { chunks: vec![chunk], end });
+                spans.push_back(Span { chunks: vec![chunk], compression, end });
                 bytes_in_last = bytes;
             }
         }
@@ -100,6 +102,11 @@ impl Span {
         InputBatch { topic: from.topic.clone(), partition: from.partition, attempt, chunks }
     }
 
+    /// The codec of the first source batch.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
     /// How many records there are.
     pub fn count(&self) -> u32 {
         self.chunks.iter().map(|chunk| chunk.record_count).sum()
@@ -127,9 +134,10 @@ impl Span {
                 rest.push(right);
             }
         }
-        let rest = Span { chunks: rest, end: self.end };
+        let compression = self.compression;
+        let rest = Span { chunks: rest, compression, end: self.end };
         let middle = rest.first_offset().unwrap_or(self.end);
-        (Span { chunks: first, end: middle }, rest)
+        (Span { chunks: first, compression, end: middle }, rest)
     }
 }
 

@@ -113,7 +113,7 @@ impl Supervisor {
 
     /// What a deployed processor is doing.
     pub fn status(&self, name: &str) -> Option<ProcessorStatus> {
-        let definition = self.options.registry.processor(name)?;
+        let definition = self.options.registry.definition(name)?;
         let view = self.views.lock().get(name).cloned();
         let tasks = view
             .map(|view| view.boards.lock().values().map(|board| board.status()).collect::<Vec<_>>())
@@ -138,7 +138,7 @@ impl Supervisor {
 
     /// The log lines of a deployed processor with numbers above `since`.
     pub fn logs(&self, name: &str, since: u64) -> Option<LogPage> {
-        self.options.registry.processor(name)?;
+        self.options.registry.definition(name)?;
         let nothing = LogPage { lines: Vec::new(), next: since, forgotten: 0 };
         Some(self.views.lock().get(name).map_or(nothing, |view| view.logs.page(since)))
     }
@@ -204,7 +204,7 @@ async fn supervise(
     let mut names: HashMap<tokio::task::Id, String> = HashMap::new();
     while !*stop.borrow() {
         changes.mark_unchanged();
-        for definition in options.registry.processors() {
+        for definition in options.registry.definitions() {
             if names.values().any(|name| *name == definition.name) {
                 continue;
             }

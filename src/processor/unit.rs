@@ -6,7 +6,7 @@
 use super::span::Span;
 use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
 use crate::wire::record_batch::{
-    BatchBuilder, BatchError, BatchOptions, BatchProducer, HEADER_BYTES, RawRecord, RecordBatch,
+    BatchBuilder, BatchError, BatchOptions, BatchProducer, Compression, HEADER_BYTES, RawRecord, RecordBatch,
     Transactional,
 };
 use bytes::{Bytes, BytesMut};
@@ -42,6 +42,8 @@ pub struct Unit {
     pub first_record: Option<Offset>,
     /// What it has in it.
     pub counts: UnitCounts,
+    /// The codec of batches that are begun from now on.
+    pub compression: Compression,
 }
 
 impl Unit {
@@ -54,6 +56,7 @@ impl Unit {
             first_offset: position,
             first_record: None,
             counts: UnitCounts::default(),
+            compression: Compression::default(),
         }
     }
 
@@ -61,9 +64,10 @@ impl Unit {
     pub fn append(&mut self, partition: &TopicPartition, record: RawRecord<'_>) {
         let parts = [record.key.map_or(0, <[u8]>::len), record.value.map_or(0, <[u8]>::len)];
         let record_bytes = parts.iter().sum::<usize>() + record.headers.bytes().len() + 32;
+        let compression = self.compression;
         let new_builder = || {
             let transactional = Transactional::Yes;
-            BatchBuilder::new(BatchOptions { transactional, ..BatchOptions::default() })
+            BatchBuilder::new(BatchOptions { transactional, compression, ..BatchOptions::default() })
         };
         if !self.outputs.contains_key(partition) {
             self.outputs.insert(partition.clone(), vec![new_builder()]);

@@ -3,6 +3,7 @@
 //! Strict where a real broker is: fenced epochs, gaps in sequences and offsets outside the log are
 //! errors, so that a task that breaks a rule fails its test. Never shipped.
 
+use crate::broker::TopicPartitioner;
 use crate::error_code::ErrorCode;
 use crate::ids::{
     GroupId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, ProducerIdent, TopicId,
@@ -67,6 +68,7 @@ struct Partition {
 struct Topic {
     id: TopicId,
     partitions: Vec<Partition>,
+    partitioner: Option<TopicPartitioner>,
 }
 
 #[derive(Clone, Debug)]
@@ -122,7 +124,7 @@ impl Cluster {
         self.topics_ever += 1;
         let id = TopicId::from_bytes([self.topics_ever; 16]).expect("not zero");
         let count = usize::try_from(partitions).expect("tests ask for some partitions");
-        let topic = Topic { id, partitions: vec![Partition::default(); count] };
+        let topic = Topic { id, partitions: vec![Partition::default(); count], partitioner: None };
         self.topics.entry(TopicName::new(name)).or_insert(topic);
     }
 
@@ -145,10 +147,16 @@ impl Cluster {
         log.entries.retain(|entry| entry.end() > log.start);
     }
 
+    /// Gives a topic a partitioner.
+    pub fn set_partitioner(&mut self, topic: &str, partitioner: TopicPartitioner) {
+        let topic = self.topics.get_mut(&TopicName::new(topic)).expect("the topic exists");
+        topic.partitioner = Some(partitioner);
+    }
+
     pub(super) fn describe(&self, name: &TopicName) -> Option<TopicDescription> {
         let topic = self.topics.get(name)?;
         let partitions = i32::try_from(topic.partitions.len()).expect("few");
-        Some(TopicDescription { id: topic.id, partitions })
+        Some(TopicDescription { id: topic.id, partitions, partitioner: topic.partitioner.clone() })
     }
 
     /// Whether there is such a topic, and with how many partitions.
