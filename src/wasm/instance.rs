@@ -175,7 +175,10 @@ fn init(store: &mut Store<GuestState>, pre: &LoadedWorld, options: &InstanceOpti
             let answer = guest.tidemill_plugin_typed_processor().call_init(&mut *store, context);
             Ok((Guest::Typed(guest), answer.map_err(StartError::Init)?))
         }
-        LoadedWorld::FlatInterceptor(_) | LoadedWorld::TypedInterceptor(_) => Err(StartError::WrongKind),
+        LoadedWorld::FlatInterceptor(_)
+        | LoadedWorld::TypedInterceptor(_)
+        | LoadedWorld::FlatPartitioner(_)
+        | LoadedWorld::TypedPartitioner(_) => Err(StartError::WrongKind),
     }
 }
 

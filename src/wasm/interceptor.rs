@@ -94,7 +94,10 @@ async fn configure(store: &mut Store<GuestState>, pre: &LoadedWorld, name: &str)
                 guest.tidemill_plugin_typed_interceptor().call_configure(store, attachment).await;
             Ok((Guest::Typed(guest), configured.map_err(StartError::Init)?))
         }
-        LoadedWorld::Flat(_) | LoadedWorld::Typed(_) => Err(StartError::WrongKind),
+        LoadedWorld::Flat(_)
+        | LoadedWorld::Typed(_)
+        | LoadedWorld::FlatPartitioner(_)
+        | LoadedWorld::TypedPartitioner(_) => Err(StartError::WrongKind),
     }
 }
 
