@@ -50,9 +50,35 @@ pub mod interceptor_typed_world {
     });
 }
 
+pub mod partitioner_flat_world {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "partitioner-flat",
+        pub_export_macro: true,
+        export_macro_name: "export_partitioner_flat",
+        runtime_path: "::tidemill_guest::bindings::rt",
+        default_bindings_module: "tidemill_guest::bindings::partitioner_flat_world",
+        with: { "tidemill:plugin/types@0.1.0": crate::bindings::typed_world::tidemill::plugin::types },
+    });
+}
+
+pub mod partitioner_typed_world {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "partitioner-typed",
+        pub_export_macro: true,
+        export_macro_name: "export_partitioner_typed",
+        runtime_path: "::tidemill_guest::bindings::rt",
+        default_bindings_module: "tidemill_guest::bindings::partitioner_typed_world",
+        with: { "tidemill:plugin/types@0.1.0": crate::bindings::typed_world::tidemill::plugin::types },
+    });
+}
+
 pub use flat_world::export_flat;
 pub use interceptor_flat_world::export_interceptor_flat;
 pub use interceptor_typed_world::export_interceptor_typed;
+pub use partitioner_flat_world::export_partitioner_flat;
+pub use partitioner_typed_world::export_partitioner_typed;
 pub use typed_world::export_typed;
 pub use wit_bindgen::rt;
 
@@ -82,5 +108,15 @@ pub mod interceptor_flat {
 pub mod interceptor_typed {
     pub use super::interceptor_typed_world::exports::tidemill::plugin::typed_interceptor::{
         Guest, NewRecord, PassingRecord, Verdict,
+    };
+}
+
+pub mod partitioner_flat {
+    pub use super::partitioner_flat_world::exports::tidemill::plugin::flat_partitioner::{Fault, Guest};
+}
+
+pub mod partitioner_typed {
+    pub use super::partitioner_typed_world::exports::tidemill::plugin::typed_partitioner::{
+        Fault, Guest, RecordToPlace,
     };
 }

@@ -1,4 +1,4 @@
-//! What a plugin says about a record that it could not process or judge.
+//! What a plugin says about a record that it could not process, judge or place.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub enum Reason {
     Fatal,
 }
 
-/// Why a record could not be processed or judged. Any `std` error becomes one by `?`, and rejects the record.
+/// Why a record could not be processed, judged or placed. Any `std` error becomes one by `?`, and rejects the record.
 /// The reason is for processors: an interceptor's error is a fault for its attachment's policy, whatever it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {

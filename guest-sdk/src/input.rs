@@ -4,14 +4,15 @@ use crate::Error;
 use crate::bindings::typed::Header;
 use crate::varint;
 
-/// A record to process or to judge.
+/// A record to process, to judge or to place.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// The topic that it comes from.
+    /// The topic that it comes from. In [`crate::Partitioner::partition`], the one that it goes to.
     pub topic: &'a str,
-    /// The partition that it comes from.
+    /// The partition that it comes from. In [`crate::Partitioner::partition`] it has none yet: 0.
     pub partition: u32,
-    /// Its offset there. In [`crate::Interceptor::on_send`] it has none yet: its index within the batch, from 0.
+    /// Its offset there. In [`crate::Interceptor::on_send`] and [`crate::Partitioner::partition`] it has none yet: its
+    /// index within the batch, from 0.
     pub offset: u64,
     /// Milliseconds since 1970.
     pub timestamp: i64,

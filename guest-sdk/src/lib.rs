@@ -1,4 +1,4 @@
-//! Write stream processors and interceptors in Rust that run inside the Tidemill broker.
+//! Write stream processors, interceptors and partitioners in Rust that run inside the Tidemill broker.
 //!
 //! A processor reads topics and sends to topics, exactly once:
 //!
@@ -44,7 +44,30 @@
 //! tidemill_guest::interceptor!(Polite);
 //! ```
 //!
-//! Build either as a `cdylib` with `cargo build --release --target wasm32-wasip2`. A processor with state or
+//! A partitioner chooses the partitions that records go to:
+//!
+//! ```
+//! use tidemill_guest::{Error, Partitioner, Record, default_partition};
+//!
+//! struct AuditApart;
+//!
+//! impl Partitioner for AuditApart {
+//!     fn configure() -> Result<AuditApart, Error> {
+//!         Ok(AuditApart)
+//!     }
+//!
+//!     fn partition(&mut self, _topic: &str, partitions: u32, record: Record<'_>) -> Result<u32, Error> {
+//!         match record.header("audit") {
+//!             Some(_) => Ok(0),
+//!             None => Ok(default_partition(&record, partitions)),
+//!         }
+//!     }
+//! }
+//!
+//! tidemill_guest::partitioner!(AuditApart);
+//! ```
+//!
+//! Build each as a `cdylib` with `cargo build --release --target wasm32-wasip2`. A processor with state or
 //! settings of its own implements [`Processor`] instead. [`testing`] runs plugins in ordinary unit tests.
 //!
 //! A processor's batch is all or nothing: a record's [`Error`] discards the outputs of its whole batch, and the
@@ -60,6 +83,7 @@ mod error;
 mod input;
 mod interceptor;
 mod output;
+mod partitioner;
 #[cfg(all(target_family = "wasm", getrandom_backend = "custom"))]
 mod randomness;
 #[doc(hidden)]
@@ -73,6 +97,7 @@ pub use error::{Error, Reason};
 pub use input::{Headers, Record};
 pub use interceptor::{Acknowledgement, Attachment, Interceptor, Origin};
 pub use output::{Output, Sent};
+pub use partitioner::{Partitioner, default_partition, partition_for_key};
 pub use verdict::{RejectionCode, Replaced, Verdict};
 
 use std::fmt::Display;

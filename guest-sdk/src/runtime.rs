@@ -1,12 +1,15 @@
 //! What the macros call: holds the one plugin of an instance, and turns batches into calls per record.
 
 mod interceptor;
+mod partitioner;
 mod processor;
 
 pub(crate) use interceptor::{Path, judge};
 pub use interceptor::{
     close, configure, on_acknowledgement, on_consume_flat, on_consume_typed, on_send_flat, on_send_typed,
 };
+pub(crate) use partitioner::place;
+pub use partitioner::{close_partitioner, configure_partitioner, partition_flat, partition_typed};
 pub use processor::{Failed, init, process_flat, process_typed};
 
 use std::any::Any;

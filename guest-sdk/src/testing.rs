@@ -1,4 +1,4 @@
-//! Runs processors and interceptors in ordinary unit tests, without a broker.
+//! Runs processors, interceptors and partitioners in ordinary unit tests, without a broker.
 //!
 //! ```
 //! use tidemill_guest::testing::{self, TestRecord};
@@ -43,10 +43,31 @@
 //! assert_eq!(testing::counter("sent"), 2);
 //! stamp.close();
 //! ```
+//!
+//! A partitioner is configured, and then places batches in a topic of some name and size:
+//!
+//! ```
+//! use tidemill_guest::testing::{self, TestRecord};
+//! use tidemill_guest::{Error, Partitioner, Record, default_partition};
+//!
+//! struct TombstonesFirst;
+//! impl Partitioner for TombstonesFirst {
+//!     fn configure() -> Result<Self, Error> { Ok(TombstonesFirst) }
+//!     fn partition(&mut self, _: &str, partitions: u32, record: Record<'_>) -> Result<u32, Error> {
+//!         if record.value.is_none() { Ok(0) } else { Ok(default_partition(&record, partitions)) }
+//!     }
+//! }
+//!
+//! let mut partitioner = TombstonesFirst::configure().unwrap();
+//! let records = [TestRecord::new("abc", "value"), TestRecord::new("abc", ())];
+//! assert_eq!(testing::partition(&mut partitioner, "topic", 4, &records).unwrap(), [3, 0]);
+//! ```
 
 mod interceptors;
+mod partitioners;
 
 pub use interceptors::{TestVerdict, attachment, on_consume, on_send, origin};
+pub use partitioners::partition;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

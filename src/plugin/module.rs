@@ -85,6 +85,10 @@ pub enum World {
     InterceptorTyped,
     /// `interceptor-flat`: a batch and its verdicts cross as lists of bytes.
     InterceptorFlat,
+    /// `partitioner-typed`: records cross as WIT records.
+    PartitionerTyped,
+    /// `partitioner-flat`: a batch crosses as one list of bytes.
+    PartitionerFlat,
 }
 
 /// What a module can be used as.
@@ -100,14 +104,21 @@ pub enum PluginKind {
 
 impl World {
     /// All worlds.
-    pub const ALL: [World; 4] =
-        [World::ProcessorFlat, World::ProcessorTyped, World::InterceptorFlat, World::InterceptorTyped];
+    pub const ALL: [World; 6] = [
+        World::ProcessorFlat,
+        World::ProcessorTyped,
+        World::InterceptorFlat,
+        World::InterceptorTyped,
+        World::PartitionerFlat,
+        World::PartitionerTyped,
+    ];
 
     /// What modules of this world can be used as.
     pub const fn kind(self) -> PluginKind {
         match self {
             World::ProcessorTyped | World::ProcessorFlat => PluginKind::Processor,
             World::InterceptorTyped | World::InterceptorFlat => PluginKind::Interceptor,
+            World::PartitionerTyped | World::PartitionerFlat => PluginKind::Partitioner,
         }
     }
 
@@ -118,6 +129,8 @@ impl World {
             World::ProcessorFlat => "tidemill:plugin/flat-processor",
             World::InterceptorTyped => "tidemill:plugin/typed-interceptor",
             World::InterceptorFlat => "tidemill:plugin/flat-interceptor",
+            World::PartitionerTyped => "tidemill:plugin/typed-partitioner",
+            World::PartitionerFlat => "tidemill:plugin/flat-partitioner",
         }
     }
 }
@@ -139,6 +152,8 @@ impl fmt::Display for World {
             World::ProcessorFlat => "processor-flat",
             World::InterceptorTyped => "interceptor-typed",
             World::InterceptorFlat => "interceptor-flat",
+            World::PartitionerTyped => "partitioner-typed",
+            World::PartitionerFlat => "partitioner-flat",
         })
     }
 }

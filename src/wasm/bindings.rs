@@ -1,4 +1,4 @@
-//! The generated bindings of all worlds. `wit/` is the one definition; nothing else is in this file.
+//! The generated bindings of all worlds. `wit/` is the one definition; nothing else is in this file but names.
 #![allow(missing_docs, clippy::all, reason = "generated code")]
 
 pub(super) mod flat {
@@ -47,4 +47,36 @@ pub(super) mod typed_interceptor {
             "tidemill:plugin/types": super::typed::tidemill::plugin::types,
         },
     });
+}
+
+pub(super) mod flat_partitioner {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "partitioner-flat",
+        with: {
+            "tidemill:plugin/log": super::flat::tidemill::plugin::log,
+            "tidemill:plugin/config": super::flat::tidemill::plugin::config,
+            "tidemill:plugin/metrics": super::flat::tidemill::plugin::metrics,
+            "tidemill:plugin/types": super::typed::tidemill::plugin::types,
+        },
+    });
+}
+
+pub(super) mod typed_partitioner {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "partitioner-typed",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        with: {
+            "tidemill:plugin/log": super::flat::tidemill::plugin::log,
+            "tidemill:plugin/config": super::flat::tidemill::plugin::config,
+            "tidemill:plugin/metrics": super::flat::tidemill::plugin::metrics,
+            "tidemill:plugin/types": super::types_only_taken,
+        },
+    });
+}
+
+/// The typed processor's types for a world that gives no header back: the bindings then have one name for it.
+pub mod types_only_taken {
+    pub use super::typed::tidemill::plugin::types::{HeaderParam as Header, *};
 }

@@ -10,16 +10,18 @@ use wasmtime::component::{Component, Linker};
 
 use super::bindings::flat::ProcessorFlatPre;
 use super::bindings::flat_interceptor::InterceptorFlatPre;
+use super::bindings::flat_partitioner::PartitionerFlatPre;
 use super::bindings::typed::ProcessorTypedPre;
 use super::bindings::typed_interceptor::InterceptorTypedPre;
+use super::bindings::typed_partitioner::PartitionerTypedPre;
 use super::engine::{self, Ticker};
 use super::state::{self, Calls, GuestState};
 use super::store::ModuleStore;
 use super::upload;
-use super::{instance, interceptor};
+use super::{instance, interceptor, partitioner};
 use crate::plugin::{
-    InstanceOptions, InterceptorInstance, InterceptorOptions, ModuleDescription, ModuleDigest, PluginError,
-    PluginHost, PluginKind, ProcessorInstance, World,
+    InstanceOptions, InterceptorInstance, InterceptorOptions, ModuleDescription, ModuleDigest,
+    PartitionerInstance, PartitionerOptions, PluginError, PluginHost, PluginKind, ProcessorInstance, World,
 };
 use futures_util::future::BoxFuture;
 
@@ -62,6 +64,8 @@ pub(super) enum LoadedWorld {
     Typed(ProcessorTypedPre<GuestState>),
     FlatInterceptor(InterceptorFlatPre<GuestState>),
     TypedInterceptor(InterceptorTypedPre<GuestState>),
+    FlatPartitioner(PartitionerFlatPre<GuestState>),
+    TypedPartitioner(PartitionerTypedPre<GuestState>),
 }
 
 impl WasmHost {
@@ -133,6 +137,12 @@ impl WasmHost {
             }
             World::InterceptorTyped => {
                 LoadedWorld::TypedInterceptor(InterceptorTypedPre::new(pre).map_err(exports)?)
+            }
+            World::PartitionerFlat => {
+                LoadedWorld::FlatPartitioner(PartitionerFlatPre::new(pre).map_err(exports)?)
+            }
+            World::PartitionerTyped => {
+                LoadedWorld::TypedPartitioner(PartitionerTypedPre::new(pre).map_err(exports)?)
             }
         };
         Ok(Loaded { pre })
@@ -223,5 +233,15 @@ impl PluginHost for WasmHost {
             Some(loaded) => interceptor::start(&self.engine, Arc::clone(&self.ticker), loaded, options),
             None => Box::pin(std::future::ready(Err(PluginError::NotFound(*digest)))),
         }
+    }
+
+    fn instantiate_partitioner(
+        &self,
+        digest: &ModuleDigest,
+        options: PartitionerOptions,
+    ) -> Result<Box<dyn PartitionerInstance>, PluginError> {
+        let loaded = self.loaded(digest)?;
+        let instance = partitioner::start(&self.engine, Arc::clone(&self.ticker), &loaded.pre, &options)?;
+        Ok(Box::new(instance))
     }
 }

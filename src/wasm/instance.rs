@@ -19,7 +19,7 @@ use crate::plugin::{
 
 use flat::exports::tidemill::plugin::flat_processor;
 use typed::exports::tidemill::plugin::typed_processor;
-use typed::tidemill::plugin::types::HeaderParam;
+use typed::tidemill::plugin::types::{Fault, HeaderParam};
 
 /// What host calls may copy besides a batch's output: log lines, config values.
 pub(super) const SMALL_COPIES_BYTES_MAX: usize = 1 << 20;
@@ -49,6 +49,35 @@ impl<G> Instance<G> {
     ) -> Instance<G> {
         Instance { alive: Some(Alive { store, guest }), ticker, limits, input: Vec::new() }
     }
+
+    /// One call for a batch, on this thread. A guest that is not to be trusted after it goes away.
+    pub(super) fn call<T>(
+        &mut self,
+        batch: &InputBatch,
+        call: impl FnOnce(&mut Alive<G>, &mut Vec<u8>, &Limits) -> Result<T, ProcessFault>,
+    ) -> Result<T, ProcessFault> {
+        let alive = self.alive.as_mut().ok_or(ProcessFault::Dead)?;
+        check_input_size(batch, &self.limits)?;
+        alive.forget_earlier_calls();
+        alive.store.set_epoch_deadline(Ticker::epochs(self.limits.batch_time_max));
+        let running = self.ticker.call();
+        let answer = call(alive, &mut self.input, &self.limits);
+        drop(running);
+        if answer.as_ref().is_err_and(|fault| !fault.instance_survives()) {
+            self.alive = None;
+            self.input = Vec::new();
+        }
+        answer
+    }
+}
+
+impl<G> Alive<G> {
+    /// What an earlier call left behind does not explain the next one's faults.
+    pub(super) fn forget_earlier_calls(&mut self) {
+        let state = self.store.data_mut();
+        state.take_memory_refused();
+        state.log.take_complaint();
+    }
 }
 
 pub(super) enum Guest {
@@ -63,21 +92,46 @@ pub(super) fn start(
     pre: &LoadedWorld,
     options: &InstanceOptions,
 ) -> Result<Instance<Guest>, PluginError> {
-    let limits = options.limits;
     let given = Given {
         limits: &options.limits,
         config: &options.config,
         log: &options.log,
         counters: &CounterSink::none(),
     };
+    start_blocking(engine, ticker, given, PluginKind::Processor, |store| init(store, pre, options))
+}
+
+/// A guest with what its first function answered.
+pub(super) type Started<G> = Result<(G, Result<(), String>), StartError>;
+
+/// Makes an instance that is called on a thread of its own; `first` instantiates the guest and calls its first function.
+pub(super) fn start_blocking<G>(
+    engine: &Engine,
+    ticker: Arc<Ticker>,
+    given: Given<'_>,
+    kind: PluginKind,
+    first: impl FnOnce(&mut Store<GuestState>) -> Started<G>,
+) -> Result<Instance<G>, PluginError> {
+    let limits = *given.limits;
     let mut store = Store::new(engine, GuestState::new(given));
     store.limiter(GuestState::limiter);
     store.epoch_deadline_trap();
     let running = ticker.call();
     store.set_epoch_deadline(Ticker::epochs(limits.init_time_max));
     store.set_hostcall_fuel(SMALL_COPIES_BYTES_MAX);
-    let answer = init(&mut store, pre, options);
+    let answer = first(&mut store);
     drop(running);
+    started(answer, store, ticker, limits, kind)
+}
+
+/// The instance, or why there is none.
+pub(super) fn started<G>(
+    answer: Started<G>,
+    mut store: Store<GuestState>,
+    ticker: Arc<Ticker>,
+    limits: Limits,
+    kind: PluginKind,
+) -> Result<Instance<G>, PluginError> {
     match answer {
         Ok((guest, Ok(()))) => Ok(Instance::new(store, guest, ticker, limits)),
         Ok((_, Err(refusal))) => Err(PluginError::InitRefused(refusal)),
@@ -86,7 +140,7 @@ pub(super) fn start(
             let failed = failed_call(store.data_mut(), error, &limits, limits.init_time_max);
             Err(PluginError::InitFailed(failed.fault()))
         }
-        Err(StartError::WrongKind) => Err(PluginError::WrongKind { wanted: PluginKind::Processor }),
+        Err(StartError::WrongKind) => Err(PluginError::WrongKind { wanted: kind }),
     }
 }
 
@@ -97,11 +151,7 @@ pub(super) enum StartError {
     WrongKind,
 }
 
-fn init(
-    store: &mut Store<GuestState>,
-    pre: &LoadedWorld,
-    options: &InstanceOptions,
-) -> Result<(Guest, Result<(), String>), StartError> {
+fn init(store: &mut Store<GuestState>, pre: &LoadedWorld, options: &InstanceOptions) -> Started<Guest> {
     let context = &options.context;
     let partition = context.partition.value().unsigned_abs();
     match pre {
@@ -125,15 +175,14 @@ fn init(
             let answer = guest.tidemill_plugin_typed_processor().call_init(&mut *store, context);
             Ok((Guest::Typed(guest), answer.map_err(StartError::Init)?))
         }
-        LoadedWorld::FlatInterceptor(_) | LoadedWorld::TypedInterceptor(_) => Err(StartError::WrongKind),
+        LoadedWorld::FlatInterceptor(_)
+        | LoadedWorld::TypedInterceptor(_)
+        | LoadedWorld::FlatPartitioner(_)
+        | LoadedWorld::TypedPartitioner(_) => Err(StartError::WrongKind),
     }
 }
 
-pub(super) fn instantiation_failed(
-    state: &mut GuestState,
-    error: &wasmtime::Error,
-    limits: &Limits,
-) -> PluginError {
+fn instantiation_failed(state: &mut GuestState, error: &wasmtime::Error, limits: &Limits) -> PluginError {
     if state.take_memory_refused() {
         let bytes_max = limits.memory_bytes_max;
         return PluginError::Instantiate(format!(
@@ -143,7 +192,16 @@ pub(super) fn instantiation_failed(
     PluginError::Instantiate(format!("{error:#}"))
 }
 
-pub(super) fn failed_call(
+/// The fault of a call that ended in the engine's error, within the time of a batch.
+pub(super) fn call_fault(
+    store: &mut Store<GuestState>,
+    error: wasmtime::Error,
+    limits: &Limits,
+) -> ProcessFault {
+    failed_call(store.data_mut(), error, limits, limits.batch_time_max).fault()
+}
+
+fn failed_call(
     state: &mut GuestState,
     error: wasmtime::Error,
     limits: &Limits,
@@ -161,44 +219,25 @@ pub(super) fn failed_call(
 
 impl ProcessorInstance for Instance<Guest> {
     fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
-        let alive = self.alive.as_mut().ok_or(ProcessFault::Dead)?;
-        let (bytes, bytes_max) = (batch.flat_bytes() as u64, self.limits.memory_bytes_max as u64);
-        if bytes > bytes_max {
-            return Err(ProcessFault::InputTooLarge { bytes, bytes_max });
-        }
-        // What an earlier call left behind does not explain this one's faults.
-        let state = alive.store.data_mut();
-        state.take_memory_refused();
-        state.log.take_complaint();
-        alive.store.set_epoch_deadline(Ticker::epochs(self.limits.batch_time_max));
-        let answer = match &alive.guest {
+        self.call(batch, |Alive { store, guest }, input, limits| match guest {
             Guest::Flat(guest) => {
-                batch.write_flat(&mut self.input);
-                call_flat(&mut alive.store, guest, &self.ticker, &self.input, batch, &self.limits)
+                batch.write_flat(input);
+                call_flat(store, guest, input, batch, limits)
             }
-            Guest::Typed(guest) => call_typed(&mut alive.store, guest, &self.ticker, batch, &self.limits),
-        };
-        if answer.as_ref().is_err_and(|fault| !fault.instance_survives()) {
-            self.alive = None;
-            self.input = Vec::new();
-        }
-        answer
+            Guest::Typed(guest) => call_typed(store, guest, batch, limits),
+        })
     }
 }
 
 fn call_flat(
     store: &mut Store<GuestState>,
     guest: &flat::ProcessorFlat,
-    ticker: &Ticker,
     input: &[u8],
     batch: &InputBatch,
     limits: &Limits,
 ) -> Result<OutputBatch, ProcessFault> {
     store.set_hostcall_fuel(limits.output_bytes_max.saturating_add(SMALL_COPIES_BYTES_MAX));
-    let running = ticker.call();
-    let answer = guest.tidemill_plugin_flat_processor().call_process(&mut *store, input);
-    drop(running);
-    match answer {
+    match guest.tidemill_plugin_flat_processor().call_process(&mut *store, input) {
         Ok(Ok(output)) => {
             check_output_size(output.len(), limits)?;
             OutputBatch::check(Bytes::from(output), batch.record_count())
@@ -213,26 +252,25 @@ fn call_flat(
             };
             Err(record_fault(fault.index, reason, fault.message, batch))
         }
-        Err(error) => Err(failed_call(store.data_mut(), error, limits, limits.batch_time_max).fault()),
+        Err(error) => Err(call_fault(store, error, limits)),
     }
 }
 
 fn call_typed(
     store: &mut Store<GuestState>,
     guest: &typed::ProcessorTyped,
-    ticker: &Ticker,
     batch: &InputBatch,
     limits: &Limits,
 ) -> Result<OutputBatch, ProcessFault> {
-    let records: Vec<InputRecord<'_>> =
-        batch.records().collect::<Result<_, _>>().map_err(|bad| ProcessFault::BadInput(bad.to_string()))?;
-    // All headers lie in one run, of which each record lends its part.
-    let headers: Vec<HeaderParam<'_>> = records
-        .iter()
-        .flat_map(|record| record.headers.iter())
-        .map(|(key, value)| HeaderParam { key, value })
-        .collect();
-    let input = typed_input(&records, &headers);
+    let records = input_records(batch)?;
+    let headers = input_headers(&records);
+    let input = lend(&records, &headers, |record, headers| typed_processor::RecordIn {
+        offset: record.offset.value().unsigned_abs(),
+        timestamp: record.timestamp,
+        key: record.key,
+        value: record.value,
+        headers,
+    });
     let source = typed_processor::Source {
         topic: batch.topic.as_str(),
         partition: batch.partition.value().unsigned_abs(),
@@ -240,39 +278,35 @@ fn call_typed(
     };
     let fuel = limits.output_bytes_max.saturating_mul(TYPED_EXPANSION).saturating_add(SMALL_COPIES_BYTES_MAX);
     store.set_hostcall_fuel(fuel);
-    let running = ticker.call();
-    let answer = guest.tidemill_plugin_typed_processor().call_process(&mut *store, source, &input);
-    drop(running);
-    match answer {
+    match guest.tidemill_plugin_typed_processor().call_process(&mut *store, source, &input) {
         Ok(Ok(output)) => typed_output(&output, batch.record_count(), limits),
-        Ok(Err(fault)) => {
-            use typed::tidemill::plugin::types::FaultReason as Guest;
-            let reason = match fault.reason {
-                Guest::Reject => FaultReason::Reject,
-                Guest::Retry => FaultReason::Retry,
-                Guest::Fatal => FaultReason::Fatal,
-            };
-            Err(record_fault(fault.index, reason, fault.message, batch))
-        }
-        Err(error) => Err(failed_call(store.data_mut(), error, limits, limits.batch_time_max).fault()),
+        Ok(Err(fault)) => Err(guest_fault(fault, batch)),
+        Err(error) => Err(call_fault(store, error, limits)),
     }
 }
 
-fn typed_input<'a>(
+/// The records of a batch one by one, for a typed world.
+pub(super) fn input_records(batch: &InputBatch) -> Result<Vec<InputRecord<'_>>, ProcessFault> {
+    batch.records().collect::<Result<_, _>>().map_err(|bad| ProcessFault::BadInput(bad.to_string()))
+}
+
+/// All records' headers in one run, of which `lend` gives each record its part.
+pub(super) fn input_headers<'a>(records: &[InputRecord<'a>]) -> Vec<HeaderParam<'a>> {
+    let headers = records.iter().flat_map(|record| record.headers.iter());
+    headers.map(|(key, value)| HeaderParam { key, value }).collect()
+}
+
+/// Makes a typed world's records of a batch's, each with its part of the headers.
+pub(super) fn lend<'a, T>(
     records: &[InputRecord<'a>],
     mut headers: &'a [HeaderParam<'a>],
-) -> Vec<typed_processor::RecordIn<'a>> {
+    typed: impl Fn(&InputRecord<'a>, &'a [HeaderParam<'a>]) -> T,
+) -> Vec<T> {
     let lend = |record: &InputRecord<'a>| {
         let count = record.headers.count as usize;
         let (own, rest) = headers.split_at_checked(count).unwrap_or((headers, &[]));
         headers = rest;
-        typed_processor::RecordIn {
-            offset: record.offset.value().unsigned_abs(),
-            timestamp: record.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: own,
-        }
+        typed(record, own)
     };
     records.iter().map(lend).collect()
 }
@@ -311,11 +345,30 @@ fn typed_output(
     builder.build(source_records).map_err(|bad| ProcessFault::BadOutput(bad.0))
 }
 
+pub(super) fn check_input_size(batch: &InputBatch, limits: &Limits) -> Result<(), ProcessFault> {
+    let (bytes, bytes_max) = (batch.flat_bytes() as u64, limits.memory_bytes_max as u64);
+    if bytes > bytes_max {
+        return Err(ProcessFault::InputTooLarge { bytes, bytes_max });
+    }
+    Ok(())
+}
+
 pub(super) fn check_output_size(bytes: usize, limits: &Limits) -> Result<(), ProcessFault> {
     if bytes > limits.output_bytes_max {
         return Err(ProcessFault::OutputTooLarge { bytes_max: limits.output_bytes_max as u64 });
     }
     Ok(())
+}
+
+/// What a guest says about a record, if it is one of the batch's.
+pub(super) fn guest_fault(fault: Fault, batch: &InputBatch) -> ProcessFault {
+    use typed::tidemill::plugin::types::FaultReason as Guest;
+    let reason = match fault.reason {
+        Guest::Reject => FaultReason::Reject,
+        Guest::Retry => FaultReason::Retry,
+        Guest::Fatal => FaultReason::Fatal,
+    };
+    record_fault(fault.index, reason, fault.message, batch)
 }
 
 fn record_fault(index: u32, reason: FaultReason, message: String, batch: &InputBatch) -> ProcessFault {

@@ -16,8 +16,8 @@ use super::bindings::typed_interceptor::tidemill::plugin::types::HeaderParam;
 use super::engine::Ticker;
 use super::host::{Loaded, LoadedWorld};
 use super::instance::{
-    Alive, Instance, SMALL_COPIES_BYTES_MAX, StartError, TYPED_EXPANSION, check_output_size, failed_call,
-    instantiation_failed,
+    Alive, Instance, SMALL_COPIES_BYTES_MAX, StartError, Started, TYPED_EXPANSION, call_fault,
+    check_input_size, check_output_size, input_headers, input_records, lend, started,
 };
 use super::state::{Given, GuestState};
 use crate::plugin::{
@@ -71,16 +71,7 @@ async fn start_configured(
     let running = ticker.call();
     let answer = configure(&mut store, pre, &attachment).await;
     drop(running);
-    match answer {
-        Ok((guest, Ok(()))) => Ok(Instance::new(store, guest, ticker, limits)),
-        Ok((_, Err(refusal))) => Err(PluginError::InitRefused(refusal)),
-        Err(StartError::Instantiate(error)) => Err(instantiation_failed(store.data_mut(), &error, &limits)),
-        Err(StartError::Init(error)) => {
-            let failed = failed_call(store.data_mut(), error, &limits, limits.init_time_max);
-            Err(PluginError::InitFailed(failed.fault()))
-        }
-        Err(StartError::WrongKind) => Err(PluginError::WrongKind { wanted: PluginKind::Interceptor }),
-    }
+    started(answer, store, ticker, limits, PluginKind::Interceptor)
 }
 
 /// A call may run so long, and not longer than a slice at a time.
@@ -89,11 +80,7 @@ fn begin_call(store: &mut Store<GuestState>, time_max: Duration) {
     store.set_epoch_deadline(1);
 }
 
-async fn configure(
-    store: &mut Store<GuestState>,
-    pre: &LoadedWorld,
-    name: &str,
-) -> Result<(Guest, Result<(), String>), StartError> {
+async fn configure(store: &mut Store<GuestState>, pre: &LoadedWorld, name: &str) -> Started<Guest> {
     let attachment = interception::Attachment { name };
     match pre {
         LoadedWorld::FlatInterceptor(pre) => {
@@ -107,7 +94,10 @@ async fn configure(
                 guest.tidemill_plugin_typed_interceptor().call_configure(store, attachment).await;
             Ok((Guest::Typed(guest), configured.map_err(StartError::Init)?))
         }
-        LoadedWorld::Flat(_) | LoadedWorld::Typed(_) => Err(StartError::WrongKind),
+        LoadedWorld::Flat(_)
+        | LoadedWorld::Typed(_)
+        | LoadedWorld::FlatPartitioner(_)
+        | LoadedWorld::TypedPartitioner(_) => Err(StartError::WrongKind),
     }
 }
 
@@ -121,10 +111,9 @@ impl InterceptorInstance for Interceptor {
         Box::pin(async move {
             // Taken out for the call: a future that is dropped in the middle leaves no half-run guest behind.
             let mut alive = self.alive.take().ok_or(ProcessFault::Dead)?;
-            let (bytes, bytes_max) = (batch.flat_bytes() as u64, self.limits.memory_bytes_max as u64);
-            if bytes > bytes_max {
+            if let Err(too_large) = check_input_size(batch, &self.limits) {
                 self.alive = Some(alive);
-                return Err(ProcessFault::InputTooLarge { bytes, bytes_max });
+                return Err(too_large);
             }
             alive.make_ready(&self.limits);
             let running = self.ticker.call();
@@ -164,7 +153,7 @@ impl InterceptorInstance for Interceptor {
                 }
             };
             drop(running);
-            let answer = answer.map_err(|error| alive.fault(error, &self.limits));
+            let answer = answer.map_err(|error| call_fault(&mut alive.store, error, &self.limits));
             self.keep(alive, &answer);
             answer
         })
@@ -183,7 +172,7 @@ impl InterceptorInstance for Interceptor {
                     guest.tidemill_plugin_typed_interceptor().call_close(&mut alive.store).await
                 }
             };
-            answer.map_err(|error| alive.fault(error, &self.limits))
+            answer.map_err(|error| call_fault(&mut alive.store, error, &self.limits))
         })
     }
 }
@@ -197,17 +186,10 @@ impl Interceptor {
 }
 
 impl Alive<Guest> {
-    /// What an earlier call left behind does not explain this one's faults.
     fn make_ready(&mut self, limits: &Limits) {
-        let state = self.store.data_mut();
-        state.take_memory_refused();
-        state.log.take_complaint();
+        self.forget_earlier_calls();
         begin_call(&mut self.store, limits.batch_time_max);
         self.store.set_hostcall_fuel(SMALL_COPIES_BYTES_MAX);
-    }
-
-    fn fault(&mut self, error: wasmtime::Error, limits: &Limits) -> ProcessFault {
-        failed_call(self.store.data_mut(), error, limits, limits.batch_time_max).fault()
     }
 }
 
@@ -232,7 +214,7 @@ async fn judge_flat(
                 .map_err(|bad| ProcessFault::BadOutput(bad.0))
         }
         Ok(Err(message)) => Err(ProcessFault::GaveUp(message)),
-        Err(error) => Err(failed_call(store.data_mut(), error, limits, limits.batch_time_max).fault()),
+        Err(error) => Err(call_fault(store, error, limits)),
     }
 }
 
@@ -242,14 +224,9 @@ async fn judge_typed(
     (direction, origin, batch): (Direction, &Origin, &InputBatch),
     limits: &Limits,
 ) -> Result<Verdicts, ProcessFault> {
-    let records: Vec<InputRecord<'_>> =
-        batch.records().collect::<Result<_, _>>().map_err(|bad| ProcessFault::BadInput(bad.to_string()))?;
-    let headers: Vec<Vec<HeaderParam<'_>>> = records
-        .iter()
-        .map(|record| record.headers.iter().map(|(key, value)| HeaderParam { key, value }).collect())
-        .collect();
-    let input: Vec<typed::PassingRecord<'_>> =
-        records.iter().zip(&headers).map(|(record, headers)| passing(direction, record, headers)).collect();
+    let records = input_records(batch)?;
+    let headers = input_headers(&records);
+    let input = lend(&records, &headers, |record, headers| passing(direction, record, headers));
     let fuel = limits.output_bytes_max.saturating_mul(TYPED_EXPANSION).saturating_add(SMALL_COPIES_BYTES_MAX);
     store.set_hostcall_fuel(fuel);
     let origin = origin_of(origin);
@@ -261,7 +238,7 @@ async fn judge_typed(
     match answer {
         Ok(Ok(verdicts)) => typed_verdicts(verdicts, batch.record_count(), limits),
         Ok(Err(message)) => Err(ProcessFault::GaveUp(message)),
-        Err(error) => Err(failed_call(store.data_mut(), error, limits, limits.batch_time_max).fault()),
+        Err(error) => Err(call_fault(store, error, limits)),
     }
 }
 

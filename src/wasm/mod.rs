@@ -14,6 +14,7 @@ mod host;
 mod instance;
 mod interceptor;
 mod log;
+mod partitioner;
 mod state;
 mod store;
 mod upload;
