@@ -19,7 +19,7 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 const COMMIT_INTERVAL_MS: u64 = 10;
 
 /// What moves the records of an ingress.
-fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefinition {
+pub(super) fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefinition {
     let found = ingress
         .partitioner
         .as_ref()

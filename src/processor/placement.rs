@@ -180,6 +180,3 @@ pub fn batch_to_place<'a>(topic: &TopicName, records: impl IntoIterator<Item = R
     };
     InputBatch { topic: topic.clone(), partition: PartitionIndex::ZERO, attempt: 0, chunks: vec![chunk] }
 }
-
-#[cfg(test)]
-mod tests;
