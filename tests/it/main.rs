@@ -15,6 +15,8 @@ mod full_disk;
 mod groups;
 mod interceptors;
 #[cfg(all(feature = "client", feature = "wasm"))]
+mod partitioners;
+#[cfg(all(feature = "client", feature = "wasm"))]
 mod processors;
 #[cfg(feature = "client")]
 mod produce_fetch;
