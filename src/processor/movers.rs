@@ -4,7 +4,7 @@
 //! They follow from the topics: nothing of them is kept but the offsets that they commit, as any processor does.
 
 use super::backend::{Backend, BackendError};
-use super::definition::{CommitPolicy, ErrorPolicy, ProcessorDefinition, Work};
+use super::definition::{BreakerPolicy, CommitPolicy, ErrorPolicy, ProcessorDefinition, Work};
 use super::registry::Registry;
 use crate::broker::{Broker, Ingress};
 use crate::ids::TopicName;
@@ -35,9 +35,12 @@ pub(super) fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefin
         limits: Default::default(),
         on_error: ErrorPolicy {
             dead_letter_topic: Some(TopicName::new(format!("{}.dlq", ingress.topic))),
+            // Nobody could resume it, and one client's bad records would hold up all others.
+            breaker: BreakerPolicy { failures_percent: 0, ..BreakerPolicy::default() },
             ..ErrorPolicy::default()
         },
         run: Default::default(),
+        pause_cause: None,
         partitioners: Default::default(),
         work: Work::MoveToPartitions,
     }
