@@ -35,4 +35,6 @@ pub use module::{CONTRACT_VERSION, ModuleDescription, ModuleDigest, PluginKind, 
 pub(crate) use output::put_body;
 pub use output::{BadOutput, Headers, NewOutput, OutputBatch, OutputBuilder, OutputRecord, RawHeaders};
 pub use partitioner::{PartitionerInstance, PartitionerOptions, check_choices};
-pub use state::{KeyRange, NoState, ScanDirection, StateAccess, StateError, StoreId, Surroundings};
+pub use state::{
+    KeyRange, NoState, Page, PageLimits, ScanDirection, StateAccess, StateError, StoreId, Surroundings,
+};

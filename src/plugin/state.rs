@@ -24,6 +24,24 @@ pub enum ScanDirection {
     Descending,
 }
 
+/// How much of a range one scan gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageLimits {
+    /// Entries, at least 1.
+    pub entries_max: usize,
+    /// Bytes of keys and values. An entry that is larger by itself is given nevertheless, alone.
+    pub bytes_max: usize,
+}
+
+/// The first entries of a range.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Page {
+    /// Keys with their values: at least one if the range has one.
+    pub entries: Vec<(Bytes, Bytes)>,
+    /// Whether there may be more behind the last one.
+    pub more: bool,
+}
+
 /// Why a call on the state is refused: a fault of the whole batch, of which nothing is kept.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StateError {
@@ -70,7 +88,8 @@ pub trait StateAccess: Send {
     /// A key's value.
     fn get(&mut self, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, StateError>;
 
-    /// Puts a value, which is gone once the stream time has reached `expires` (milliseconds since 1970).
+    /// Puts a value, which is gone once the stream time has reached `expires` (milliseconds since 1970): at once, if it
+    /// has already.
     fn put(
         &mut self,
         store: StoreId,
@@ -82,16 +101,18 @@ pub trait StateAccess: Send {
     /// Takes a key away.
     fn delete(&mut self, store: StoreId, key: &[u8]) -> Result<(), StateError>;
 
-    /// The first `limit` entries of a range, in this direction.
+    /// The first entries of a range in this direction, as far as the limits allow. A range that ends before it begins
+    /// is empty.
     fn scan(
         &mut self,
         store: StoreId,
         range: &KeyRange,
         direction: ScanDirection,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StateError>;
+        limits: PageLimits,
+    ) -> Result<Page, StateError>;
 
-    /// Adds to a counter of eight bytes, little-endian, that begins at 0 and wraps around; answers its new value.
+    /// Adds to a counter of eight bytes, little-endian, that begins at 0 and wraps around; answers its new value. It
+    /// does not expire, even if it was put so.
     fn add(&mut self, store: StoreId, key: &[u8], delta: i64) -> Result<i64, StateError> {
         let before = match self.get(store, key)? {
             None => 0,
@@ -132,9 +153,9 @@ impl StateAccess for NoState {
         _: StoreId,
         _: &KeyRange,
         _: ScanDirection,
-        _: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StateError> {
-        Ok(Vec::new())
+        _: PageLimits,
+    ) -> Result<Page, StateError> {
+        Ok(Page::default())
     }
 }
 

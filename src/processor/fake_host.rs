@@ -6,7 +6,8 @@ use crate::interceptor::fake::{self, Seen};
 use crate::plugin::{
     FaultReason, InputBatch, InstanceOptions, InterceptorInstance, InterceptorOptions, LogLevel, LogLine,
     LogSource, ModuleDescription, ModuleDigest, NewOutput, OutputBatch, OutputBuilder, PartitionerInstance,
-    PartitionerOptions, PluginError, PluginHost, ProcessFault, ProcessorInstance, World, check_choices,
+    PartitionerOptions, PluginError, PluginHost, ProcessFault, ProcessorInstance, Surroundings, World,
+    check_choices,
 };
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -165,7 +166,7 @@ struct FakeInstance {
 }
 
 impl ProcessorInstance for FakeInstance {
-    fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
+    fn process(&mut self, batch: &InputBatch, _: &mut Surroundings) -> Result<OutputBatch, ProcessFault> {
         if self.dead {
             return Err(ProcessFault::Dead);
         }
