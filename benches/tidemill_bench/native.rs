@@ -17,7 +17,7 @@ use tidemill::plugin::{
 use tidemill::processor::BrokerBackend;
 use tidemill::processor::backend::Backend;
 use tidemill::processor::context::Tuning;
-use tidemill::processor::definition::{ProcessorDefinition, StartPosition};
+use tidemill::processor::definition::{ProcessorDefinition, StartPosition, Work};
 use tidemill::processor::logs::LogLimits;
 use tidemill::processor::registry::{ModuleEntry, Registry};
 use tidemill::processor::supervisor::{Supervisor, SupervisorOptions};
@@ -123,6 +123,9 @@ async fn deploy(
         limits: Default::default(),
         on_error: Default::default(),
         run: Default::default(),
+        pause_cause: None,
+        partitioners: Default::default(),
+        work: Work::default(),
     };
     supervisor.create_topics(&definition).await?;
     Ok(registry.put_processor(definition).await?)
