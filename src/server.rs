@@ -27,9 +27,12 @@ use crate::processor::logs::LogLimits;
 use crate::processor::movers::keep_movers;
 use crate::processor::registry::{Persist, Registry, RegistryRecord};
 use crate::processor::supervisor::{Supervisor, SupervisorOptions};
+use crate::state::StateDatabase;
 
 /// Requests of one connection that are worked on at once.
 const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// What the state of all processors may keep of its files in memory.
+const STATE_CACHE_BYTES: u64 = 64 << 20;
 /// The port that the command line tries by itself.
 const KAFKA_PORT: u16 = 9092;
 /// How long connections may take to finish what they are doing when the broker stops.
@@ -208,6 +211,8 @@ async fn start_processors(
     }
     let log_limits =
         LogLimits { lines_per_second_max: config.processors.log_lines_per_second, ..LogLimits::default() };
+    let path = config.data_dir.join("state");
+    let state = tokio::task::spawn_blocking(move || StateDatabase::open(&path, STATE_CACHE_BYTES)).await??;
     broker.set_partitioner_modules(registry.partitioner_modules());
     let backend = Arc::new(Backend::Broker(BrokerBackend::new(Arc::clone(broker))));
     tasks.spawn(keep_movers(Arc::clone(broker), Arc::clone(&backend), Arc::clone(&registry), stop));
@@ -215,6 +220,7 @@ async fn start_processors(
         backend,
         host: Arc::clone(&host),
         registry: Arc::clone(&registry),
+        state: Some(state.clone()),
         clock: Clock::System,
         tuning: Tuning::default(),
         log_limits,
@@ -247,6 +253,7 @@ fn deployment_defaults(options: &ProcessorOptions) -> DeploymentDefaults {
             memory_bytes: options.memory_bytes_max,
             batch_time_ms: ms(options.batch_time_max),
             output_bytes: options.output_bytes_max as u64,
+            ..TaskLimits::default()
         },
     }
 }

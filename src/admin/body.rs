@@ -32,6 +32,7 @@ pub(super) fn parse_definition(
         "limits",
         "on_error",
         "partitioners",
+        "state",
     ];
     let top = Fields::new("", &value, &known)?;
     top.check_name("processor", name)?;
@@ -48,6 +49,7 @@ pub(super) fn parse_definition(
         on_error: on_error(&top)?,
         run: RunMode::Running,
         pause_cause: None,
+        state: top.texts("state")?.unwrap_or_default(),
         partitioners: partitioners(&top)?,
         work: Work::RunModule,
     })
@@ -141,10 +143,11 @@ fn commit(top: &Fields<'_>, default: CommitPolicy) -> Result<CommitPolicy, ApiEr
 }
 
 fn limits(top: &Fields<'_>, default: TaskLimits) -> Result<TaskLimits, ApiError> {
-    let Some(fields) = top.object("limits", &["memory_bytes", "batch_time_ms", "output_bytes"])? else {
+    let Some(fields) = top.object("limits", &["memory_bytes", "batch_time_ms", "output_bytes", "state_bytes"])? else {
         return Ok(default);
     };
     Ok(TaskLimits {
+        state_bytes: fields.number("state_bytes")?.unwrap_or(default.state_bytes),
         memory_bytes: fields.number("memory_bytes")?.unwrap_or(default.memory_bytes),
         batch_time_ms: fields.number("batch_time_ms")?.unwrap_or(default.batch_time_ms),
         output_bytes: fields.number("output_bytes")?.unwrap_or(default.output_bytes),

@@ -96,6 +96,18 @@ impl Broker {
         Ok(())
     }
 
+    /// Grows one of the broker's own topics to at least so many partitions.
+    pub async fn grow_internal_topic(&self, name: &TopicName, total: i32) -> Result<(), BrokerError> {
+        let _one_at_a_time = self.topic_changes.lock().await;
+        let before = self.metadata().topic(name.as_str()).cloned().ok_or(BrokerError::UnknownPartition)?;
+        if before.partition_count() >= total {
+            return Ok(());
+        }
+        let image = self.change_metadata(|_| Ok(decide::grow(&before, total, self.config.node_id))).await?;
+        let grown = image.topic(name.as_str()).ok_or(BrokerError::UnknownPartition)?;
+        self.make_partitions(grown, before.partitions.len()).await
+    }
+
     /// Replaces a topic's own settings; the caller holds `topic_changes`.
     pub(super) async fn set_topic_configs(
         &self,

@@ -39,6 +39,17 @@ pub struct LogBounds {
     pub last_stable: Offset,
 }
 
+/// A processor's changelog: one partition of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChangelogBounds {
+    /// Which topic it is.
+    pub topic: TopicId,
+    /// What can be read of it.
+    pub bounds: LogBounds,
+    /// For how long compaction keeps deletions, in milliseconds.
+    pub delete_retention_ms: i64,
+}
+
 /// What one fetch found.
 #[derive(Clone, Debug)]
 pub struct FetchedBatches {
@@ -167,6 +178,8 @@ backend_calls! {
     /// Makes sure that a topic exists; one that has to be created gets this many partitions, or the
     /// cluster's default.
     fn ensure_topic(&self, name: &TopicName, partitions: Option<i32>) -> ();
+    /// Makes sure that a processor's changelog exists, compacted, with at least this many partitions.
+    fn ensure_changelog(&self, name: &TopicName, partitions: i32) -> ();
     /// The topic as it is now; `None` if there is none.
     fn topic(&self, name: &TopicName) -> Option<TopicDescription>;
     /// Takes the transactional id: aborts what an earlier owner left open, and fences it.
@@ -175,6 +188,8 @@ backend_calls! {
     fn committed_offset(&self, group: &GroupId, partition: &TopicPartition) -> Option<Offset>;
     /// Where committed records begin and end.
     fn log_bounds(&self, partition: &TopicPartition) -> LogBounds;
+    /// A partition of a changelog as it is now.
+    fn changelog_bounds(&self, partition: &TopicPartition) -> ChangelogBounds;
     /// The first committed record whose timestamp is this or later (milliseconds since 1970).
     fn offset_for_time(&self, partition: &TopicPartition, ms: i64) -> Option<Offset>;
     /// Committed records from an offset on, waiting up to `wait_max` for the first.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backend::{BackendError, FetchedBatches, LogBounds, Provenance, TopicDescription};
+use super::backend::{BackendError, ChangelogBounds, FetchedBatches, LogBounds, Provenance, TopicDescription};
 use crate::broker::{
     Broker, BrokerError, FetchPartition, FetchRequest, NewTopic, OffsetQuery, TransactionalProduce,
 };
@@ -51,6 +51,20 @@ impl BrokerBackend {
         match self.broker.create_topic(&new).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == ErrorCode::TopicAlreadyExists => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// See `Backend::ensure_changelog`.
+    pub async fn ensure_changelog(&self, name: &TopicName, partitions: i32) -> Result<(), BackendError> {
+        let settings = [("cleanup.policy", "compact"), ("segment.bytes", "67108864")];
+        let configs = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let new = NewTopic { name: name.clone(), partitions: Some(partitions), configs };
+        match self.broker.create_topic(&new).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == ErrorCode::TopicAlreadyExists => {
+                Ok(self.broker.grow_internal_topic(name, partitions).await?)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -102,6 +116,16 @@ impl BrokerBackend {
     pub async fn log_bounds(&self, partition: &TopicPartition) -> Result<LogBounds, BackendError> {
         let offsets = self.broker.partition(partition)?.offsets();
         Ok(LogBounds { log_start: offsets.log_start_offset, last_stable: offsets.last_stable_offset })
+    }
+
+    /// See `Backend::changelog_bounds`.
+    pub async fn changelog_bounds(&self, partition: &TopicPartition) -> Result<ChangelogBounds, BackendError> {
+        let bounds = self.log_bounds(partition).await?;
+        let image = self.broker.metadata();
+        let topic = image.topic(partition.topic.as_str()).ok_or(BrokerError::UnknownPartition)?;
+        let retention = self.broker.topic_config(topic).delete_retention;
+        let delete_retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        Ok(ChangelogBounds { topic: topic.id, bounds, delete_retention_ms })
     }
 
     /// See `Backend::offset_for_time`.

@@ -10,6 +10,7 @@ use super::isolation::Refusal;
 use super::status::TaskState;
 use super::unit::Unit;
 use crate::ids::{Offset, ProducerIdent, TopicPartition};
+use crate::state::PendingUnit;
 use crate::wire::control_record::EndTransaction;
 use crate::wire::record_batch::RecordBatch;
 use futures_util::future::join_all;
@@ -44,13 +45,18 @@ pub(super) async fn commit_units(
 async fn commit_unit(
     context: &TaskContext,
     producer: ProducerIdent,
-    unit: Unit,
+    mut unit: Unit,
 ) -> Result<ProducerIdent, CommitFailure> {
+    let state = unit.state.take();
+    let changelog = state.as_ref().map(|(changelog, _)| changelog.clone());
     let (first_record, next_offset, counts) = (unit.first_record, unit.next_offset, unit.counts);
     let batches = unit.into_batches(producer).map_err(|error| CommitFailure::Fatal(error.to_string()))?;
     let began = Instant::now();
-    let error = match transact(context, producer, &batches, next_offset).await {
-        Ok(next) => {
+    let error = match transact(context, producer, &batches, next_offset, changelog.as_ref()).await {
+        Ok((next, changelog_end)) => {
+            if let Some((_, pending)) = state {
+                keep_state(context, pending, changelog_end).await?;
+            }
             context.board.update(|status| {
                 status.state = TaskState::Running;
                 status.cause = None;
@@ -98,7 +104,8 @@ async fn transact(
     producer: ProducerIdent,
     batches: &[(TopicPartition, Vec<RecordBatch>)],
     offset: Offset,
-) -> Result<ProducerIdent, BackendError> {
+    changelog: Option<&TopicPartition>,
+) -> Result<(ProducerIdent, Offset), BackendError> {
     let id = &context.transactional_id;
     let backend = &context.backend;
     // Partitions side by side, so that they share a sync of the disk; within one, in order. All of
@@ -108,24 +115,47 @@ async fn transact(
         backend.commit_offset_in_transaction(id, producer, &context.group, &context.input, offset)
     });
     let (produced, committed) = tokio::join!(join_all(produces), commit_offset);
-    let mut errors = produced.into_iter().chain([committed]).filter_map(Result::err).collect::<Vec<_>>();
+    let at = batches.iter().position(|(partition, _)| Some(partition) == changelog);
+    let changelog_end = at.and_then(|at| produced.get(at)?.as_ref().ok().copied()).unwrap_or(Offset::ZERO);
+    let produced = produced.into_iter().map(|produced| produced.map(|_| ()));
+    let mut errors = produced.chain([committed]).filter_map(Result::err).collect::<Vec<_>>();
     errors.sort_by_key(|error| !matches!(error, BackendError::Fenced { .. }));
     if let Some(first) = errors.into_iter().next() {
         return Err(first);
     }
-    context.in_place(|| backend.end_transaction(id, producer, EndTransaction::Commit)).await
+    let next = context.in_place(|| backend.end_transaction(id, producer, EndTransaction::Commit)).await?;
+    Ok((next, changelog_end))
 }
 
+/// What is committed goes into the cache of the state. If that fails, the task begins again, from the changelog.
+async fn keep_state(
+    context: &TaskContext,
+    pending: PendingUnit,
+    changelog_end: Offset,
+) -> Result<(), CommitFailure> {
+    let now = context.clock.now().ms();
+    let kept = tokio::task::spawn_blocking(move || pending.committed(changelog_end, now)).await;
+    match kept {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(CommitFailure::Rewind(error.to_string())),
+        Err(panic) => Err(CommitFailure::Rewind(panic.to_string())),
+    }
+}
+
+/// Answers the offset behind the last record.
 async fn produce(
     context: &TaskContext,
     producer: ProducerIdent,
     partition: &TopicPartition,
     batches: &[RecordBatch],
-) -> Result<(), BackendError> {
+) -> Result<Offset, BackendError> {
+    let mut end = Offset::ZERO;
     for batch in batches {
         let id = &context.transactional_id;
         let records = context.definition.work.provenance();
-        context.in_place(|| context.backend.produce(producer, id, partition, batch.clone(), records)).await?;
+        let produce = || context.backend.produce(producer, id, partition, batch.clone(), records);
+        let base = context.in_place(produce).await?;
+        end = base.plus(i64::from(batch.header().last_offset_delta) + 1);
     }
-    Ok(())
+    Ok(end)
 }

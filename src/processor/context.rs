@@ -10,6 +10,7 @@ use super::status::{TaskBoard, TaskState};
 use crate::clock::Clock;
 use crate::ids::{GroupId, TopicPartition, TransactionalId};
 use crate::plugin::{LogSink, PluginHost};
+use crate::state::StateDatabase;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -78,6 +79,7 @@ pub(super) struct TaskContext {
     pub backend: Arc<Backend>,
     pub host: Arc<dyn PluginHost>,
     pub registry: Arc<Registry>,
+    pub state: Option<StateDatabase>,
     pub definition: Arc<ProcessorDefinition>,
     pub input: TopicPartition,
     pub group: GroupId,

@@ -8,6 +8,7 @@ use super::backend::Provenance;
 use super::placement::Partitioner;
 use crate::ids::{GroupId, Offset, TopicName, TransactionalId};
 use crate::ids::{PartitionIndex, TopicPartition};
+use crate::state::check_store_name;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -54,6 +55,9 @@ pub struct ProcessorDefinition {
     /// Why it is paused, if it was not a person who paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_cause: Option<String>,
+    /// The names of the stores in which each task keeps its state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<String>,
     /// What chooses the partitions of records for which the module names none, by output topic; else their keys do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub partitioners: BTreeMap<String, Partitioner>,
@@ -184,11 +188,18 @@ pub struct TaskLimits {
     pub batch_time_ms: u64,
     /// Output of one call.
     pub output_bytes: u64,
+    /// State of one task: keys and values with something for each entry.
+    pub state_bytes: u64,
 }
 
 impl Default for TaskLimits {
     fn default() -> TaskLimits {
-        TaskLimits { memory_bytes: 64 << 20, batch_time_ms: 2_000, output_bytes: 16 << 20 }
+        TaskLimits {
+            memory_bytes: 64 << 20,
+            batch_time_ms: 2_000,
+            output_bytes: 16 << 20,
+            state_bytes: 1 << 30,
+        }
     }
 }
 
@@ -293,6 +304,11 @@ impl ProcessorDefinition {
         }
     }
 
+    /// The topic that holds its state: a compacted log with a partition for each of the input's.
+    pub fn changelog_topic(&self) -> Option<TopicName> {
+        (!self.state.is_empty()).then(|| TopicName::new(format!("__changelog.{}", self.name)))
+    }
+
     /// Every topic that it may write to: outputs and dead letters.
     pub fn written_topics(&self) -> BTreeSet<TopicName> {
         self.outputs.iter().cloned().chain(self.dead_letter_topic()).collect()
@@ -313,6 +329,7 @@ impl ProcessorDefinition {
         self.validate_names()?;
         self.validate_topics()?;
         self.validate_partitioners()?;
+        self.validate_state()?;
         self.validate_numbers()?;
         let others = others.into_iter().filter(|other| other.name != self.name).collect::<Vec<_>>();
         match find_loop(self, &others) {
@@ -323,6 +340,24 @@ impl ProcessorDefinition {
                 "Write to a topic that does not lead back to one of the inputs.",
             )),
         }
+    }
+
+    fn validate_state(&self) -> Result<(), DefinitionError> {
+        let refuse = |message: String, hint: &str| Err(DefinitionError::new("INVALID_STATE", message, hint));
+        for (number, store) in self.state.iter().enumerate() {
+            if let Err(reason) = check_store_name(store) {
+                let message = format!("\"{store}\" cannot be the name of a state store: {reason}.");
+                return refuse(message, "Use letters, digits, '.', '_' and '-'.");
+            }
+            if self.state.iter().take(number).any(|other| other == store) {
+                return refuse(format!("Store \"{store}\" is named twice in \"state\"."), "Name each store once.");
+            }
+        }
+        if !self.state.is_empty() && self.inputs.len() > 1 {
+            let message = format!("Processor \"{}\" has state and reads {} topics.", self.name, self.inputs.len());
+            return refuse(message, "A processor with state reads one topic; bring the others together in it first.");
+        }
+        Ok(())
     }
 
     fn validate_partitioners(&self) -> Result<(), DefinitionError> {
@@ -418,6 +453,7 @@ impl ProcessorDefinition {
             ("limits.memory_bytes", self.limits.memory_bytes, 64 << 10, 4 << 30),
             ("limits.batch_time_ms", self.limits.batch_time_ms, 1, 30_000),
             ("limits.output_bytes", self.limits.output_bytes, 1, 256 << 20),
+            ("limits.state_bytes", self.limits.state_bytes, 1, 1 << 50),
             ("on_error.retries", u64::from(self.on_error.retries), 0, 1_000),
             ("on_error.backoff_ms", self.on_error.backoff_ms, 0, 60_000),
             ("on_error.breaker.window_ms", self.on_error.breaker.window_ms, 1, 86_400_000),

@@ -14,10 +14,14 @@ use crate::plugin::{
     FaultReason, InputBatch, InstanceContext, InstanceOptions, Limits, LogSink, ModuleDigest, OutputBatch,
     OutputRecord, PluginHost, ProcessFault, ProcessorInstance, StateError, Surroundings,
 };
+use crate::state::{StoreError, TaskState};
 use crate::wire::record_batch::{RawHeaders, RawRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Entries of the state that are deleted in one transaction because their time is over.
+const EXPIRED_PER_TRANSACTION: usize = 1_000;
 
 /// Whether trying a failed record again may help.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +70,8 @@ pub struct Engine {
     sticky: StickyPartition,
     /// The topics that the task writes to.
     pub outputs: Outputs,
+    /// The task's state, if it has any.
+    state: Option<TaskState>,
 }
 
 impl Engine {
@@ -75,19 +81,28 @@ impl Engine {
         definition: Arc<ProcessorDefinition>,
         input: TopicPartition,
         log: LogSink,
+        state: Option<TaskState>,
     ) -> Engine {
         let sticky = StickyPartition::new(input.partition);
         let partitioners = Partitioners::new(host.clone(), definition.limits.of_instance(), log.clone());
         let outputs = BTreeMap::new();
-        Engine { host, definition, input, log, instance: None, partitioners, sticky, outputs }
+        Engine { host, definition, input, log, instance: None, partitioners, sticky, outputs, state }
     }
 
     /// Does the task's work on a span, and adds what is written to the unit: all of it, or nothing.
     pub fn process(&mut self, span: &Span, attempt: u32, unit: &mut Unit) -> Result<(), CallError> {
         let written = match self.definition.work {
-            Work::RunModule => self.run_module(span, attempt, unit)?,
-            Work::MoveToPartitions => self.move_records(span, unit)?,
+            Work::RunModule => self.run_module(span, attempt, unit),
+            Work::MoveToPartitions => self.move_records(span, unit),
         };
+        if let Some(state) = &mut self.state {
+            match &written {
+                Ok(_) => state.keep_call(),
+                Err(_) => state.drop_call(),
+            }
+        }
+        let written = written?;
+        self.pass_time(span).map_err(|error| CallError::NoInstance(error.to_string()))?;
         unit.counts.records_out += u64::try_from(written).unwrap_or(0);
         unit.passed(span);
         Ok(())
@@ -106,7 +121,7 @@ impl Engine {
             )?),
         };
         // A host that panics is no better than a guest that traps.
-        let mut surroundings = Surroundings::none();
+        let mut surroundings = surroundings(&mut self.state, unit.now, &self.input, span);
         let call = std::panic::AssertUnwindSafe(|| instance.process(&input, &mut surroundings));
         let called = std::panic::catch_unwind(call);
         let output = match called {
@@ -162,6 +177,36 @@ impl Engine {
     /// Lets the partitioners say their last words. For blocking threads.
     pub fn close(mut self) {
         self.partitioners.close();
+    }
+
+    /// The stream time moves on with the records that were processed.
+    fn pass_time(&mut self, span: &Span) -> Result<(), StoreError> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        let input = span.input(&self.input, 0);
+        let latest = input.records().filter_map(|record| Some(record.ok()?.timestamp)).max();
+        latest.map_or(Ok(()), |latest| state.advance_stream_time(latest))
+    }
+
+    /// How much the open transaction writes to the state so far.
+    pub fn state_bytes(&self) -> u64 {
+        self.state.as_ref().map_or(0, TaskState::open_bytes)
+    }
+
+    /// Ends the state's part of a transaction: its changes go into the unit, for the changelog.
+    pub fn seal_state(&mut self, unit: &mut Unit) -> Result<(), StoreError> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        let Some(changelog) = self.definition.changelog_topic() else { return Ok(()) };
+        state.sweep_expired(EXPIRED_PER_TRANSACTION)?;
+        let Some(pending) = state.hand_over()? else { return Ok(()) };
+        let changelog = TopicPartition::new(changelog, self.input.partition);
+        for (key, value) in pending.records() {
+            let headers = RawHeaders::NONE;
+            let record =
+                RawRecord { timestamp: unit.now, key: Some(&key), value: value.as_deref(), headers };
+            unit.append(&changelog, record);
+        }
+        unit.state = Some((changelog, pending));
+        Ok(())
     }
 
     /// Moves records without a key on to the next partition: for a new transaction.
@@ -269,6 +314,27 @@ impl TaskLimits {
             output_bytes_max: usize::try_from(self.output_bytes).unwrap_or(usize::MAX),
             ..Limits::default()
         }
+    }
+}
+
+/// What a call may ask for. Its randomness follows from where its input lies: the same again for the same input.
+fn surroundings(
+    state: &mut Option<TaskState>,
+    now: i64,
+    input: &TopicPartition,
+    span: &Span,
+) -> Surroundings {
+    let place = u64::from(crc32c::crc32c(input.to_string().as_bytes()));
+    let offset = span.first_offset().map_or(0, |offset| offset.value().unsigned_abs());
+    let seed = (place << 32) ^ offset;
+    match state {
+        None => Surroundings { now, seed, ..Surroundings::none() },
+        Some(state) => Surroundings {
+            stream_time: state.stream_time(),
+            state: Box::new(state.begin_call()),
+            now,
+            seed,
+        },
     }
 }
 

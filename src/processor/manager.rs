@@ -132,6 +132,7 @@ impl Running {
             backend: options.backend.clone(),
             host: options.host.clone(),
             registry: options.registry.clone(),
+            state: options.state.clone(),
             group: self.definition.group(),
             transactional_id: self.definition.transactional_id(&input),
             definition: self.definition.clone(),

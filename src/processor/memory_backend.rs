@@ -4,7 +4,7 @@
 //! Follows `reference` rules of KIP-890: every end of a transaction bumps the epoch. Each clone made
 //! by `connect` is one client's connection, which a test may cut to play a crash. Never shipped.
 
-use super::backend::{BackendError, FetchedBatches, LogBounds, Provenance, TopicDescription};
+use super::backend::{BackendError, ChangelogBounds, FetchedBatches, LogBounds, Provenance, TopicDescription};
 use crate::error_code::ErrorCode;
 use crate::ids::{GroupId, Offset, ProducerIdent, TopicName, TopicPartition, TransactionalId};
 use crate::wire::control_record::EndTransaction;
@@ -208,6 +208,17 @@ impl MemoryBackend {
         .await
     }
 
+    pub(super) async fn ensure_changelog(&self, name: &TopicName, partitions: i32) -> Result<(), BackendError> {
+        self.call(Call::EnsureTopic, |cluster| {
+            cluster.ensure_topic(name.as_str(), partitions);
+            if cluster.partitions(name.as_str()).is_some_and(|present| present < partitions) {
+                cluster.grow_topic(name.as_str(), partitions);
+            }
+            Ok(())
+        })
+        .await
+    }
+
     pub(super) async fn topic(&self, name: &TopicName) -> Result<Option<TopicDescription>, BackendError> {
         self.call(Call::Topic, |cluster| Ok(cluster.describe(name))).await
     }
@@ -230,6 +241,19 @@ impl MemoryBackend {
 
     pub(super) async fn log_bounds(&self, partition: &TopicPartition) -> Result<LogBounds, BackendError> {
         self.call(Call::LogBounds, |cluster| cluster.log_bounds(partition)).await
+    }
+
+    pub(super) async fn changelog_bounds(
+        &self,
+        partition: &TopicPartition,
+    ) -> Result<ChangelogBounds, BackendError> {
+        self.call(Call::LogBounds, |cluster| {
+            let bounds = cluster.log_bounds(partition)?;
+            let topic = cluster.describe(&partition.topic);
+            let topic = topic.ok_or_else(|| BackendError::UnknownTopic(partition.to_string()))?.id;
+            Ok(ChangelogBounds { topic, bounds, delete_retention_ms: 86_400_000 })
+        })
+        .await
     }
 
     pub(super) async fn offset_for_time(

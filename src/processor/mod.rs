@@ -26,6 +26,7 @@ pub mod placement;
 mod read_stage;
 pub mod registry;
 mod span;
+mod state_restore;
 pub mod status;
 pub mod supervisor;
 mod task;

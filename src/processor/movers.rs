@@ -41,6 +41,7 @@ pub(super) fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefin
         },
         run: Default::default(),
         pause_cause: None,
+        state: Vec::new(),
         partitioners: Default::default(),
         work: Work::MoveToPartitions,
     }

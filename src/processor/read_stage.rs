@@ -17,6 +17,7 @@ use super::unit::Unit;
 use crate::broker::TopicPartitioner;
 use crate::ids::{Offset, TopicId, TopicName};
 use crate::plugin::PluginKind;
+use crate::state::TaskState;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -67,6 +68,7 @@ impl<'a> ReadStage<'a> {
         isolation: &'a Isolation,
         topic_id: TopicId,
         start: Offset,
+        state: Option<TaskState>,
         units: mpsc::Sender<Unit>,
     ) -> ReadStage<'a> {
         let engine = Engine::new(
@@ -74,6 +76,7 @@ impl<'a> ReadStage<'a> {
             context.definition.clone(),
             context.input.clone(),
             context.log_sink(),
+            state,
         );
         let now = Instant::now();
         ReadStage {
@@ -229,17 +232,32 @@ impl<'a> ReadStage<'a> {
 
     /// Calls the module on a blocking thread.
     async fn call(&mut self, span: Span, attempt: u32) -> (Span, Result<(), CallError>) {
+        if self.unit.now < 0 {
+            self.unit.now = self.context.clock.now().ms();
+        }
+        self.with_engine(move |engine, unit| {
+            let answer = engine.process(&span, attempt, unit);
+            (span, answer)
+        })
+        .await
+    }
+
+    /// Works with engine and unit on a blocking thread.
+    async fn with_engine<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Engine, &mut Unit) -> T + Send + 'static,
+    ) -> T {
         let mut engine = self.engine.take().expect("it is away only while a call runs");
         let mut unit = std::mem::replace(&mut self.unit, Unit::new(Offset::ZERO));
         let called = tokio::task::spawn_blocking(move || {
-            let answer = engine.process(&span, attempt, &mut unit);
-            (engine, unit, span, answer)
+            let answer = work(&mut engine, &mut unit);
+            (engine, unit, answer)
         });
         match called.await {
-            Ok((engine, unit, span, answer)) => {
+            Ok((engine, unit, answer)) => {
                 self.engine = Some(engine);
                 self.unit = unit;
-                (span, answer)
+                answer
             }
             // A panic of ours, not of the guest: let it end the task.
             Err(error) => match error.try_into_panic() {
@@ -338,13 +356,23 @@ impl<'a> ReadStage<'a> {
         } else {
             now >= self.next_commit
                 || self.unit.counts.records_in >= policy.records_max
-                || u64::try_from(self.unit.bytes()).unwrap_or(u64::MAX) >= policy.bytes_max
+                || self.written_bytes() >= policy.bytes_max
                 || self.isolation.holds(self.unit.first_offset)
         };
         if due { self.hand_over().await } else { Ok(()) }
     }
 
+    /// Outputs and changes of the state so far.
+    fn written_bytes(&self) -> u64 {
+        let outputs = u64::try_from(self.unit.bytes()).unwrap_or(u64::MAX);
+        outputs.saturating_add(self.engine.as_ref().map_or(0, Engine::state_bytes))
+    }
+
     async fn hand_over(&mut self) -> Result<(), ReadEnd> {
+        if !self.context.definition.state.is_empty() {
+            let sealed = self.with_engine(Engine::seal_state).await;
+            sealed.map_err(|error| ReadEnd::Rewind(error.to_string()))?;
+        }
         let next = Unit::new(self.unit.next_offset);
         let unit = std::mem::replace(&mut self.unit, next);
         self.next_commit = Instant::now() + Duration::from_millis(self.context.definition.commit.interval_ms);

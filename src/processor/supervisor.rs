@@ -12,6 +12,7 @@ use super::status::{TaskBoard, TaskState, TaskStatus};
 use crate::clock::Clock;
 use crate::ids::TopicPartition;
 use crate::plugin::PluginHost;
+use crate::state::StateDatabase;
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +28,8 @@ pub struct SupervisorOptions {
     pub host: Arc<dyn PluginHost>,
     /// What is deployed.
     pub registry: Arc<Registry>,
+    /// Where tasks keep their state; without it none that needs one runs.
+    pub state: Option<StateDatabase>,
     /// The time of log lines.
     pub clock: Clock,
     /// Waits and sizes.
@@ -104,6 +107,9 @@ impl Supervisor {
         for input in &definition.inputs {
             let found = self.options.backend.topic(input).await?;
             partitions = partitions.max(found.map(|topic| topic.partitions));
+        }
+        if let Some(changelog) = definition.changelog_topic() {
+            self.options.backend.ensure_changelog(&changelog, partitions.unwrap_or(1)).await?;
         }
         for topic in definition.written_topics() {
             self.options.backend.ensure_topic(&topic, partitions).await?;

@@ -11,12 +11,14 @@ use super::definition::{RunMode, StartPosition};
 use super::isolation::{Isolation, Refusal};
 use super::read_stage::{ReadEnd, ReadStage};
 use super::status::TaskState;
+use super::state_restore::restored_state;
 use super::unit::Unit;
 use crate::ids::{Offset, ProducerIdent, TopicId};
+use crate::state::TaskState;
 use tokio::sync::mpsc;
 
 /// How a session ended.
-enum SessionEnd {
+pub(super) enum SessionEnd {
     Stopped,
     Fenced(String),
     Failed(String),
@@ -106,7 +108,7 @@ async fn wait_for_topic(context: &TaskContext) {
 }
 
 /// What ends a session before it has begun.
-fn failed_start(error: &BackendError) -> SessionEnd {
+pub(super) fn failed_start(error: &BackendError) -> SessionEnd {
     match error {
         BackendError::Fenced { .. } => SessionEnd::Fenced(error.to_string()),
         BackendError::UnknownTopic(_) => SessionEnd::TopicMissing,
@@ -120,13 +122,13 @@ fn failed_start(error: &BackendError) -> SessionEnd {
 
 async fn session(context: &TaskContext, memory: &mut Memory) -> SessionEnd {
     match begin(context, memory).await {
-        Ok((id, producer, start)) => {
+        Ok((id, producer, start, state)) => {
             context.board.enter(TaskState::Running, None);
             let (sender, units) = mpsc::channel(1);
             if start.commit_at_once {
                 let _ = sender.try_send(Unit::new(start.position));
             }
-            let read = ReadStage::new(context, &memory.isolation, id, start.position, sender).run();
+            let read = ReadStage::new(context, &memory.isolation, id, start.position, state, sender).run();
             let commit = commit_units(context, producer, units);
             tokio::pin!(read, commit);
             let failure = tokio::select! {
@@ -174,7 +176,7 @@ struct Start {
 async fn begin(
     context: &TaskContext,
     memory: &mut Memory,
-) -> Result<(TopicId, ProducerIdent, Start), SessionEnd> {
+) -> Result<(TopicId, ProducerIdent, Start, Option<TaskState>), SessionEnd> {
     let topic = context
         .in_place(|| context.backend.topic(&context.input.topic))
         .await
@@ -191,8 +193,9 @@ async fn begin(
         .in_place(|| context.backend.init_producer_id(&context.transactional_id, timeout))
         .await
         .map_err(|error| failed_start(&error))?;
+    let state = restored_state(context).await?;
     let start = position(context, memory).await.map_err(|error| failed_start(&error))?;
-    Ok((topic.id, producer, start))
+    Ok((topic.id, producer, start, state))
 }
 
 async fn position(context: &TaskContext, memory: &mut Memory) -> Result<Start, BackendError> {

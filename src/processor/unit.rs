@@ -4,6 +4,7 @@
 //! sequences are put in last, because only the committer knows the epoch. No IO, no async.
 
 use super::span::Span;
+use crate::state::PendingUnit;
 use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
 use crate::wire::record_batch::{
     BatchBuilder, BatchError, BatchOptions, BatchProducer, Compression, HEADER_BYTES, RawRecord, RecordBatch,
@@ -30,7 +31,6 @@ pub struct UnitCounts {
 }
 
 /// The work of one transaction.
-#[derive(Debug)]
 pub struct Unit {
     outputs: BTreeMap<TopicPartition, Vec<BatchBuilder>>,
     bytes: usize,
@@ -44,6 +44,10 @@ pub struct Unit {
     pub counts: UnitCounts,
     /// The codec of batches that are begun from now on.
     pub compression: Compression,
+    /// The wall clock when it was begun, in milliseconds since 1970: what its calls take for the present.
+    pub now: i64,
+    /// What it changes in the task's state, and the changelog's partition that gets the records.
+    pub state: Option<(TopicPartition, PendingUnit)>,
 }
 
 impl Unit {
@@ -57,6 +61,8 @@ impl Unit {
             first_record: None,
             counts: UnitCounts::default(),
             compression: Compression::default(),
+            now: -1,
+            state: None,
         }
     }
 
