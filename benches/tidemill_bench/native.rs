@@ -64,6 +64,7 @@ pub fn run(arguments: ChildArguments) -> anyhow::Result<()> {
             backend: Arc::new(Backend::Broker(BrokerBackend::new(Arc::clone(&running.broker)))),
             host: Arc::new(CopyHost { to: arguments.to.clone() }),
             registry: Arc::clone(&registry),
+            state: None,
             clock: Clock::System,
             tuning: Tuning::default(),
             log_limits: LogLimits::default(),

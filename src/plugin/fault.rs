@@ -123,7 +123,7 @@ impl ProcessFault {
             ProcessFault::BadInput(_) => "bad-input",
             ProcessFault::InputTooLarge { .. } => "input-too-large",
             ProcessFault::GaveUp(_) => "gave-up",
-            ProcessFault::State(StateError::Full { .. }) => "state-full",
+            ProcessFault::State(StateError::Full { .. } | StateError::TimersFull { .. }) => "state-full",
             ProcessFault::State(_) => "state",
             ProcessFault::Dead => "dead",
         }

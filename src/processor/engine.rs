@@ -424,7 +424,9 @@ fn fault_of(fault: ProcessFault) -> Fault {
         | ProcessFault::Timeout { .. }
         | ProcessFault::OutOfMemory { .. }
         | ProcessFault::GaveUp(_)
-        | ProcessFault::State(StateError::Full { .. } | StateError::Failed(_))
+        | ProcessFault::State(
+            StateError::Full { .. } | StateError::TimersFull { .. } | StateError::Failed(_),
+        )
         | ProcessFault::Dead => (None, Again::Worthwhile),
         // The same bytes give the same answer; only a smaller batch may do better.
         ProcessFault::OutputTooLarge { .. }

@@ -20,7 +20,8 @@ use tokio::sync::watch;
 ///
 /// `poison` is rejected, `trap` traps, `panic` panics the host, `fatal` stops the task, `flaky` fails
 /// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
-/// `at PARTITION` goes to that partition, `say TEXT` logs.
+/// `at PARTITION` goes to that partition, `say TEXT` logs, `count WORD` adds 1 to the word's counter in the store `counts`
+/// and writes `WORD=N`, `count-poison WORD` does so and is then rejected.
 pub(crate) struct FakeHost {
     modules: Mutex<BTreeMap<ModuleDigest, ModuleDescription>>,
     /// How many records have been processed, failed calls included.
@@ -166,7 +167,11 @@ struct FakeInstance {
 }
 
 impl ProcessorInstance for FakeInstance {
-    fn process(&mut self, batch: &InputBatch, _: &mut Surroundings) -> Result<OutputBatch, ProcessFault> {
+    fn process(
+        &mut self,
+        batch: &InputBatch,
+        surroundings: &mut Surroundings,
+    ) -> Result<OutputBatch, ProcessFault> {
         if self.dead {
             return Err(ProcessFault::Dead);
         }
@@ -208,6 +213,16 @@ impl ProcessorInstance for FakeInstance {
                 "at" => {
                     new.partition = PartitionIndex::from_wire(rest.parse().unwrap());
                     out.push(new);
+                }
+                "count" | "count-poison" => {
+                    let state = &mut surroundings.state;
+                    let counted = state.open("counts").and_then(|counts| state.add(counts, rest.as_bytes(), 1));
+                    let counted = counted.map_err(ProcessFault::State)?;
+                    if word == "count-poison" {
+                        return Err(fault(FaultReason::Reject));
+                    }
+                    let text = format!("{rest}={counted}");
+                    out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
                 "say" => self.options.log.send(LogLine {
                     level: LogLevel::Info,

@@ -14,7 +14,7 @@ use super::status::TaskState;
 use super::state_restore::restored_state;
 use super::unit::Unit;
 use crate::ids::{Offset, ProducerIdent, TopicId};
-use crate::state::TaskState;
+use crate::state;
 use tokio::sync::mpsc;
 
 /// How a session ended.
@@ -176,7 +176,7 @@ struct Start {
 async fn begin(
     context: &TaskContext,
     memory: &mut Memory,
-) -> Result<(TopicId, ProducerIdent, Start, Option<TaskState>), SessionEnd> {
+) -> Result<(TopicId, ProducerIdent, Start, Option<state::TaskState>), SessionEnd> {
     let topic = context
         .in_place(|| context.backend.topic(&context.input.topic))
         .await

@@ -4,6 +4,7 @@ mod exactly_once;
 mod failures;
 mod lifecycle;
 mod placement;
+mod state;
 
 use super::attachments::{Attachments, AttachmentsOptions};
 use super::backend::Backend;
@@ -17,6 +18,7 @@ use super::status::TaskStatus;
 use super::supervisor::{ProcessorStatus, Supervisor, SupervisorOptions};
 use crate::clock::{Clock, Timestamp};
 use crate::plugin::PluginHost;
+use crate::state::StateDatabase;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +40,8 @@ pub(crate) struct Fixture {
     pub host: Arc<FakeHost>,
     pub digest: String,
     pub tuning: Tuning,
+    /// Where tasks keep their state, for the tests that need one.
+    pub state: Option<StateDatabase>,
 }
 
 impl Fixture {
@@ -60,7 +64,7 @@ impl Fixture {
                 cluster.ensure_topic(topic, 1);
             }
         });
-        Fixture { cluster, registry, host, digest, tuning: quick() }
+        Fixture { cluster, registry, host, digest, tuning: quick(), state: None }
     }
 
     pub fn definition(&self) -> ProcessorDefinition {
@@ -81,6 +85,7 @@ impl Fixture {
             backend: Arc::new(Backend::Memory(backend)),
             host: self.host.clone(),
             registry: self.registry.clone(),
+            state: self.state.clone(),
             clock: Clock::manual(Timestamp::from_ms(1)),
             tuning: self.tuning,
             log_limits: LogLimits::default(),
