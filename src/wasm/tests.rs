@@ -1,5 +1,6 @@
 //! Runs the built guests: `make guests` (tools/build-guests) puts them into `target/guests`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -14,6 +15,7 @@ mod interceptors;
 mod limits;
 mod measure;
 mod modules;
+mod partitioners;
 mod worlds;
 
 /// A guest's bytes.
@@ -37,9 +39,32 @@ static SHARED: LazyLock<(WasmHost, tempfile::TempDir)> = LazyLock::new(|| {
     (WasmHost::open(&WasmHostOptions::new(directory.path().join("modules"))).unwrap(), directory)
 });
 
+/// What guests have logged.
+type Lines = Arc<Mutex<Vec<LogLine>>>;
+/// What guests have counted.
+type Counters = Arc<Mutex<BTreeMap<String, u64>>>;
+
+fn lines_to(lines: &Lines) -> LogSink {
+    let lines = Arc::clone(lines);
+    LogSink::new(move |line| lines.lock().push(line))
+}
+
+fn counts_to(counters: &Counters) -> CounterSink {
+    let counters = Arc::clone(counters);
+    CounterSink::new(move |name, value| {
+        let mut counters = counters.lock();
+        let counter = counters.entry(name.to_owned()).or_default();
+        *counter = counter.saturating_add(value);
+    })
+}
+
+fn owned(config: &[(&str, &str)]) -> Vec<(String, String)> {
+    config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
 struct Fixture {
     host: &'static WasmHost,
-    lines: Arc<Mutex<Vec<LogLine>>>,
+    lines: Lines,
 }
 
 const BOTH: [&str; 2] = ["test-guest-flat", "test-guest-typed"];
@@ -60,16 +85,15 @@ impl Fixture {
     }
 
     fn options(&self, behaviour: &str) -> InstanceOptions {
-        let lines = Arc::clone(&self.lines);
         InstanceOptions {
             limits: Limits { memory_bytes_max: 16 << 20, output_bytes_max: 1 << 20, ..Limits::default() },
-            config: vec![("behaviour".to_owned(), behaviour.to_owned())],
+            config: owned(&[("behaviour", behaviour)]),
             context: InstanceContext {
                 processor: "proc".to_owned(),
                 topic: TopicName::new("in"),
                 partition: PartitionIndex::ZERO,
             },
-            log: LogSink::new(move |line| lines.lock().push(line)),
+            log: lines_to(&self.lines),
         }
     }
 

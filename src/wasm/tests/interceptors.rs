@@ -1,6 +1,5 @@
 //! Interceptors: verdicts of both worlds, lies, limits, and the thread that they give back.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
@@ -12,9 +11,6 @@ struct Judge {
     lines: Lines,
     counters: Counters,
 }
-
-type Lines = Arc<Mutex<Vec<LogLine>>>;
-type Counters = Arc<Mutex<BTreeMap<String, u64>>>;
 
 fn origin() -> Origin {
     Origin {
@@ -30,17 +26,12 @@ async fn start(world: &str, config: &[(&str, &str)], limits: Limits) -> Result<J
     let host = &SHARED.0;
     let digest = host.compile(&guest(world)).unwrap().digest;
     let (lines, counters) = (Lines::default(), Counters::default());
-    let (seen, counted) = (Arc::clone(&lines), Arc::clone(&counters));
     let options = InterceptorOptions {
         attachment: "judge".to_owned(),
         limits,
-        config: config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        log: LogSink::new(move |line| seen.lock().push(line)),
-        counters: CounterSink::new(move |name, value| {
-            let mut counted = counted.lock();
-            let counter = counted.entry(name.to_owned()).or_default();
-            *counter = counter.saturating_add(value);
-        }),
+        config: owned(config),
+        log: lines_to(&lines),
+        counters: counts_to(&counters),
     };
     let instance = host.instantiate_interceptor(&digest, options).await?;
     Ok(Judge { instance, lines, counters })
