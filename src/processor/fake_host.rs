@@ -1,11 +1,12 @@
 //! A plugin host whose modules are written in Rust, for tests: what a record's value begins with
 //! says what the module does with it. Never shipped.
 
+use crate::ids::{PartitionIndex, TopicName};
 use crate::interceptor::fake::{self, Seen};
 use crate::plugin::{
     FaultReason, InputBatch, InstanceOptions, InterceptorInstance, InterceptorOptions, LogLevel, LogLine,
-    LogSource, ModuleDescription, ModuleDigest, NewOutput, OutputBatch, OutputBuilder, PluginError,
-    PluginHost, ProcessFault, ProcessorInstance, World,
+    LogSource, ModuleDescription, ModuleDigest, NewOutput, OutputBatch, OutputBuilder, PartitionerInstance,
+    PartitionerOptions, PluginError, PluginHost, ProcessFault, ProcessorInstance, World, check_choices,
 };
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -13,7 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Keeps modules: those whose bytes begin with `interceptor` intercept, all others do the same: echo, unless a record says otherwise.
+/// Keeps modules: those whose bytes begin with `interceptor` intercept, those whose bytes begin with `partitioner`
+/// choose partitions, all others do the same: echo, unless a record says otherwise.
 ///
 /// `poison` is rejected, `trap` traps, `panic` panics the host, `fatal` stops the task, `flaky` fails
 /// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
@@ -43,10 +45,10 @@ impl PluginHost for FakeHost {
         }
         let description = ModuleDescription {
             digest: ModuleDigest::of(module),
-            world: if module.starts_with(b"interceptor") {
-                World::InterceptorFlat
-            } else {
-                World::ProcessorFlat
+            world: match module {
+                _ if module.starts_with(b"interceptor") => World::InterceptorFlat,
+                _ if module.starts_with(b"partitioner") => World::PartitionerFlat,
+                _ => World::ProcessorFlat,
             },
             contract_version: "0.1.0".into(),
             imports: vec![],
@@ -93,6 +95,53 @@ impl PluginHost for FakeHost {
     ) -> BoxFuture<'a, Result<Box<dyn InterceptorInstance>, PluginError>> {
         let made = self.describe(digest).and_then(|_| fake::instantiate(options, &self.intercepted));
         Box::pin(std::future::ready(made))
+    }
+
+    fn instantiate_partitioner(
+        &self,
+        digest: &ModuleDigest,
+        options: PartitionerOptions,
+    ) -> Result<Box<dyn PartitionerInstance>, PluginError> {
+        self.describe(digest)?;
+        match options.config.iter().find(|(key, _)| key == "refuse") {
+            Some((_, why)) => Err(PluginError::InitRefused(why.clone())),
+            None => Ok(Box::new(FakePartitioner)),
+        }
+    }
+}
+
+/// Chooses by the number that a record's value begins with, and partition 0 without one; `poison` is the fault of
+/// its record, `trap` traps, `panic` panics the host.
+struct FakePartitioner;
+
+impl PartitionerInstance for FakePartitioner {
+    fn partition(
+        &mut self,
+        _: &TopicName,
+        partitions: u32,
+        batch: &InputBatch,
+    ) -> Result<Vec<PartitionIndex>, ProcessFault> {
+        let mut choices = Vec::new();
+        for record in batch.records() {
+            let record = record.unwrap();
+            let value = String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
+            match value.split(' ').next().unwrap_or_default() {
+                "poison" => {
+                    let message = format!("no place for {value}");
+                    let reason = FaultReason::Reject;
+                    return Err(ProcessFault::Record { index: record.index, reason, message });
+                }
+                "trap" => return Err(ProcessFault::Trap { message: "unreachable".into(), function: None }),
+                "panic" => panic!("the host has a bug"),
+                number => choices.push(number.parse().unwrap_or(0)),
+            }
+        }
+        check_choices(&choices, partitions, batch.record_count())
+            .map_err(|bad| ProcessFault::BadOutput(bad.0))
+    }
+
+    fn close(self: Box<Self>) -> Result<(), ProcessFault> {
+        Ok(())
     }
 }
 
