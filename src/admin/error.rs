@@ -143,14 +143,19 @@ impl From<InlineError> for ApiError {
             InlineError::Module(error) => error.into(),
             InlineError::InternalTopic(_) => of_kafka(ErrorCode::InvalidTopicException)
                 .hint("Topics whose names begin with \"__\" are the broker's own; use another topic."),
-            InlineError::UnknownTopic(_) => of_kafka(ErrorCode::UnknownTopicOrPartition)
-                .hint("`tidemill topic create` makes one; `tidemill topic list` shows the topics there are."),
+            InlineError::UnknownTopic(topic) => of_kafka(ErrorCode::UnknownTopicOrPartition).hint(format!(
+                "`tidemill topic create {topic}` makes it; `tidemill topic list` shows the topics there are."
+            )),
             InlineError::UnknownPartition { .. } => of_kafka(ErrorCode::UnknownTopicOrPartition)
-                .hint("Nothing was written. Partitions count from 0."),
-            InlineError::NotChosen { .. } => {
-                ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "PARTITIONER_FAILED", message)
-                    .hint("Nothing was written. Look at the records, and at the partitioner's config.")
-            }
+                .hint("Nothing of this request was written. Partitions count from 0."),
+            InlineError::NotChosen { .. } => ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "PARTITIONER_FAILED",
+                message,
+            )
+            .hint(
+                "Nothing of this request was written. Look at the records, and at the partitioner's config.",
+            ),
             InlineError::Bug(_) => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "BUG", message),
         }
     }

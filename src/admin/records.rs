@@ -52,7 +52,7 @@ fn answer(outcomes: &[Result<Written, NotWritten>]) -> (StatusCode, Json<Value>)
         None => StatusCode::OK,
         Some(first) if refused.len() == outcomes.len() => {
             body["error"] = error(first);
-            body["error"]["hint"] = json!("Nothing was written.");
+            body["error"]["hint"] = json!("Nothing of this request was written.");
             status_of(first.code)
         }
         Some(_) => StatusCode::MULTI_STATUS,

@@ -30,6 +30,9 @@ const CHOOSING_MAX: usize = 4;
 /// Bytes of one call of a partitioner, about: as a processor's calls have.
 const CALL_BYTES: usize = 1 << 20;
 
+/// Headers in order: a key, and a value that may be null.
+pub type SentHeaders = Vec<(String, Option<Vec<u8>>)>;
+
 /// A record as a client sends it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SentRecord {
@@ -38,7 +41,7 @@ pub struct SentRecord {
     /// Its value; none is a tombstone.
     pub value: Option<Vec<u8>>,
     /// Its headers.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: SentHeaders,
     /// Its timestamp; the present, if it has none.
     pub timestamp: Option<i64>,
     /// Where it is to go, if the topic has no partitioner.

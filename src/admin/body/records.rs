@@ -2,7 +2,7 @@
 
 use super::{ApiError, Fields, config};
 use crate::ids::{PartitionIndex, TopicName};
-use crate::processor::inline::{RECORDS_MAX, SentRecord, SentRecords};
+use crate::processor::inline::{RECORDS_MAX, SentHeaders, SentRecord, SentRecords};
 use crate::processor::placement::Partitioner;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -79,7 +79,7 @@ fn record(index: usize, raw: &RawValue) -> Result<SentRecord, ApiError> {
     })
 }
 
-fn headers(record: &Fields<'_>) -> Result<Vec<(String, Option<Vec<u8>>)>, ApiError> {
+fn headers(record: &Fields<'_>) -> Result<SentHeaders, ApiError> {
     let Some(value) = record.value("headers") else { return Ok(Vec::new()) };
     let wrong = || record.wrong("headers", "a list of objects with \"key\" and \"value\"");
     let header = |(index, header): (usize, &Value)| {
