@@ -13,6 +13,7 @@ mod clients;
 mod interceptors;
 mod load;
 mod native;
+mod partitioners;
 mod processors;
 mod raw;
 mod report;
@@ -33,7 +34,7 @@ struct Bench {
 
 type Scenario = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     ("S1", load::produce),
     ("S2", load::synchronous_producers),
     ("S3", load::consume),
@@ -43,6 +44,7 @@ const SCENARIOS: [Scenario; 9] = [
     ("S9", load::restart_after_kill),
     ("S10", load::start),
     ("S11", interceptors::produce),
+    ("S12", partitioners::partitioners),
 ];
 
 fn main() -> anyhow::Result<()> {

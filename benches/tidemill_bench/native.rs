@@ -12,7 +12,7 @@ use tidemill::config::{FlagValue, ServerConfig, Sources};
 use tidemill::ids::TopicName;
 use tidemill::plugin::{
     InputBatch, InstanceOptions, ModuleDescription, ModuleDigest, OutputBatch, PluginError, PluginHost,
-    ProcessFault, ProcessorInstance, World,
+    ProcessFault, ProcessorInstance, Surroundings, World,
 };
 use tidemill::processor::BrokerBackend;
 use tidemill::processor::backend::Backend;
@@ -182,7 +182,7 @@ struct Copy {
 
 impl ProcessorInstance for Copy {
     /// Copies each record's body, from its key to its last header, as a good guest would.
-    fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
+    fn process(&mut self, batch: &InputBatch, _: &mut Surroundings) -> Result<OutputBatch, ProcessFault> {
         let count = batch.record_count();
         let bytes: usize = batch.chunks.iter().map(|chunk| chunk.records.len()).sum();
         let mut out = Vec::with_capacity(bytes + count as usize * FLAT_OUTPUT_RECORD_HEADER_BYTES + 64);

@@ -6,7 +6,8 @@ use crate::ids::TopicName;
 use crate::interceptor::{Attachment, FaultPolicy, InterceptorLimits};
 use crate::plugin::Direction;
 use crate::processor::definition::{
-    CommitPolicy, ErrorPolicy, FailureAction, ProcessorDefinition, RunMode, StartPosition, TaskLimits, Work,
+    BreakerPolicy, CommitPolicy, ErrorPolicy, FailureAction, ProcessorDefinition, RunMode, StartPosition,
+    TaskLimits, Work,
 };
 use crate::processor::placement::Partitioner;
 use serde_json::{Map, Value};
@@ -49,6 +50,7 @@ pub(super) fn parse_definition(
         limits: limits(&top, defaults.limits)?,
         on_error: on_error(&top)?,
         run: RunMode::Running,
+        pause_cause: None,
         partitioners: partitioners(&top)?,
         work: Work::RunModule,
     })
@@ -97,12 +99,10 @@ fn parse(body: &[u8], hint: &str) -> Result<Value, ApiError> {
 }
 
 fn start(top: &Fields<'_>) -> Result<StartPosition, ApiError> {
-    let choices = [
-        ("committed", StartPosition::Committed),
-        ("earliest", StartPosition::Earliest),
-        ("latest", StartPosition::Latest),
-    ];
-    Ok(top.choice("start", &choices)?.unwrap_or_default())
+    let Some(text) = top.text("start")? else { return Ok(StartPosition::default()) };
+    let known = ["committed", "earliest", "latest", "offset:N", "time:MS"];
+    StartPosition::try_from(text.to_owned())
+        .map_err(|_| ApiError::invalid(format!("\"start\" cannot be \"{text}\"."), suggest(text, &known)))
 }
 
 fn config(top: &Fields<'_>) -> Result<BTreeMap<String, String>, ApiError> {
@@ -156,7 +156,7 @@ fn limits(top: &Fields<'_>, default: TaskLimits) -> Result<TaskLimits, ApiError>
 
 fn on_error(top: &Fields<'_>) -> Result<ErrorPolicy, ApiError> {
     let default = ErrorPolicy::default();
-    let known = ["retries", "backoff_ms", "then", "dead_letter_topic"];
+    let known = ["retries", "backoff_ms", "then", "dead_letter_topic", "breaker"];
     let Some(fields) = top.object("on_error", &known)? else { return Ok(default) };
     let choices = [
         ("dead-letter", FailureAction::DeadLetter),
@@ -169,6 +169,19 @@ fn on_error(top: &Fields<'_>) -> Result<ErrorPolicy, ApiError> {
         backoff_ms: fields.number("backoff_ms")?.unwrap_or(default.backoff_ms),
         then: fields.choice("then", &choices)?.unwrap_or(default.then),
         dead_letter_topic: fields.text("dead_letter_topic")?.map(TopicName::new),
+        breaker: breaker(&fields, default.breaker)?,
+    })
+}
+
+fn breaker(on_error: &Fields<'_>, default: BreakerPolicy) -> Result<BreakerPolicy, ApiError> {
+    let known = ["window_ms", "failures_percent", "failures_min"];
+    let Some(fields) = on_error.object("breaker", &known)? else { return Ok(default) };
+    let percent =
+        fields.number("failures_percent")?.map(|percent| u32::try_from(percent).unwrap_or(u32::MAX));
+    Ok(BreakerPolicy {
+        window_ms: fields.number("window_ms")?.unwrap_or(default.window_ms),
+        failures_percent: percent.unwrap_or(default.failures_percent),
+        failures_min: fields.number("failures_min")?.unwrap_or(default.failures_min),
     })
 }
 

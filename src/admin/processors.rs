@@ -38,6 +38,7 @@ pub(super) async fn deploy(
     let before = state.registry.processor(&name);
     // Deploying a new version is not resuming: what someone has paused stays paused.
     definition.run = before.as_ref().map_or(RunMode::Running, |before| before.run);
+    definition.pause_cause = before.as_ref().and_then(|before| before.pause_cause.clone());
     state.registry.check_processor(&definition)?;
     state.supervisor.create_topics(&definition).await?;
     state.registry.put_processor(definition).await?;
@@ -58,7 +59,7 @@ pub(super) async fn pause(
     State(state): State<AdminState>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    state.registry.set_run_mode(&name, RunMode::Paused).await?;
+    state.registry.set_run_mode(&name, RunMode::Paused, None).await?;
     Ok(Json(shown(&state, find(&state, &name)?.as_ref())))
 }
 
@@ -66,7 +67,7 @@ pub(super) async fn resume(
     State(state): State<AdminState>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    state.registry.set_run_mode(&name, RunMode::Running).await?;
+    state.registry.set_run_mode(&name, RunMode::Running, None).await?;
     state.supervisor.restart_failed(&name);
     Ok(Json(shown(&state, find(&state, &name)?.as_ref())))
 }

@@ -246,7 +246,7 @@ async fn records_go_where_partitioners_say_or_nowhere() {
     assert_eq!((status, code(&answer)), (422, "PARTITIONER_FAILED"));
     assert_eq!(
         answer["error"]["message"],
-        "The partitioner \"choose\" of the request failed at record 1: no place for poison."
+        "The partitioner \"choose\" of the request failed at record 1: poison has no place."
     );
     let (status, answer) = api.send("own", json!({"records": [{"value": "trap"}]})).await;
     assert_eq!((status, code(&answer)), (422, "PARTITIONER_FAILED"));

@@ -174,6 +174,3 @@ fn ingress_settings(topic: &TopicConfig) -> BTreeMap<String, String> {
     ];
     settings.map(|(key, value)| (key.to_owned(), value)).into()
 }
-
-#[cfg(test)]
-mod tests;

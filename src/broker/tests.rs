@@ -2,6 +2,8 @@
 //! each step, in every way that the seed allows, and a new broker on what is left must have the whole
 //! transaction or nothing of it.
 
+mod ingress;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

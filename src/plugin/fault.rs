@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::plugin::StateError;
+
 /// What the guest says about a record that it could not process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,6 +80,10 @@ pub enum ProcessFault {
     /// The guest answered that it cannot do its work. The instance lives on.
     #[error("the plugin gave up: {0}")]
     GaveUp(String),
+    /// A call on the state was refused, or failed. The guest was stopped in the middle of it, so the instance is not to
+    /// be called again.
+    #[error("the plugin's state: {0}")]
+    State(StateError),
     /// An earlier call killed this instance: drop it and make another.
     #[error("this instance of the plugin died in an earlier call")]
     Dead,
@@ -97,6 +103,7 @@ impl ProcessFault {
             | ProcessFault::OutOfMemory { .. }
             | ProcessFault::OutputTooLarge { .. }
             | ProcessFault::BadOutput(_)
+            | ProcessFault::State(_)
             | ProcessFault::Dead => false,
         }
     }
@@ -116,6 +123,8 @@ impl ProcessFault {
             ProcessFault::BadInput(_) => "bad-input",
             ProcessFault::InputTooLarge { .. } => "input-too-large",
             ProcessFault::GaveUp(_) => "gave-up",
+            ProcessFault::State(StateError::Full { .. }) => "state-full",
+            ProcessFault::State(_) => "state",
             ProcessFault::Dead => "dead",
         }
     }

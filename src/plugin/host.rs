@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::plugin::{
     InputBatch, InterceptorInstance, InterceptorOptions, ModuleDescription, ModuleDigest, OutputBatch,
-    PartitionerInstance, PartitionerOptions, PluginError, PluginKind, ProcessFault,
+    PartitionerInstance, PartitionerOptions, PluginError, PluginKind, ProcessFault, Surroundings,
 };
 
 /// Keeps modules and makes instances of them.
@@ -62,9 +62,14 @@ pub trait PluginHost: Send + Sync {
 
 /// One running guest: its own memory, nothing shared with any other instance.
 pub trait ProcessorInstance: Send {
-    /// One call for a whole batch. After a fault whose `instance_survives` says no, drop the instance:
-    /// every further call answers `ProcessFault::Dead`.
-    fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault>;
+    /// One call for a whole batch, with what the guest may ask for meanwhile. After a fault whose
+    /// `instance_survives` says no, drop the instance: every further call answers `ProcessFault::Dead`. A fault says
+    /// nothing about what the guest has written to the state before: the caller takes it back.
+    fn process(
+        &mut self,
+        batch: &InputBatch,
+        surroundings: &mut Surroundings,
+    ) -> Result<OutputBatch, ProcessFault>;
 }
 
 /// Everything that an instance is given.

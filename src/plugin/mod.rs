@@ -15,6 +15,7 @@ mod module;
 mod output;
 mod partitioner;
 mod reader;
+mod state;
 mod varint;
 
 pub use disabled::DisabledHost;
@@ -34,3 +35,6 @@ pub use module::{CONTRACT_VERSION, ModuleDescription, ModuleDigest, PluginKind, 
 pub(crate) use output::put_body;
 pub use output::{BadOutput, Headers, NewOutput, OutputBatch, OutputBuilder, OutputRecord, RawHeaders};
 pub use partitioner::{PartitionerInstance, PartitionerOptions, check_choices};
+pub use state::{
+    KeyRange, NoState, Page, PageLimits, ScanDirection, StateAccess, StateError, StoreId, Surroundings,
+};

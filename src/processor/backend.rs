@@ -175,6 +175,8 @@ backend_calls! {
     fn committed_offset(&self, group: &GroupId, partition: &TopicPartition) -> Option<Offset>;
     /// Where committed records begin and end.
     fn log_bounds(&self, partition: &TopicPartition) -> LogBounds;
+    /// The first committed record whose timestamp is this or later (milliseconds since 1970).
+    fn offset_for_time(&self, partition: &TopicPartition, ms: i64) -> Option<Offset>;
     /// Committed records from an offset on, waiting up to `wait_max` for the first.
     fn fetch(&self, partition: &TopicPartition, from: Offset, bytes_max: usize, wait_max: Duration) -> FetchedBatches;
     /// Appends a transactional batch; the partition joins the transaction. A batch that was appended

@@ -6,7 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::backend::{BackendError, FetchedBatches, LogBounds, Provenance, TopicDescription};
-use crate::broker::{Broker, BrokerError, FetchPartition, FetchRequest, NewTopic, TransactionalProduce};
+use crate::broker::{
+    Broker, BrokerError, FetchPartition, FetchRequest, NewTopic, OffsetQuery, TransactionalProduce,
+};
+use crate::clock::Timestamp;
 use crate::coordinator::group::{
     CommittedPartition, Event, FetchPartitions, MemberOfGeneration, OffsetCommit, OffsetStability, Reply,
 };
@@ -99,6 +102,17 @@ impl BrokerBackend {
     pub async fn log_bounds(&self, partition: &TopicPartition) -> Result<LogBounds, BackendError> {
         let offsets = self.broker.partition(partition)?.offsets();
         Ok(LogBounds { log_start: offsets.log_start_offset, last_stable: offsets.last_stable_offset })
+    }
+
+    /// See `Backend::offset_for_time`.
+    pub async fn offset_for_time(
+        &self,
+        partition: &TopicPartition,
+        ms: i64,
+    ) -> Result<Option<Offset>, BackendError> {
+        let query = OffsetQuery::AtOrAfter(Timestamp::from_ms(ms));
+        let found = self.broker.list_offset(partition, query, Isolation::ReadCommitted, None)?;
+        Ok(found.map(|found| found.offset))
     }
 
     /// See `Backend::fetch`.

@@ -6,7 +6,7 @@
 
 use super::backend::Provenance;
 use super::placement::Partitioner;
-use crate::ids::{GroupId, TopicName, TransactionalId};
+use crate::ids::{GroupId, Offset, TopicName, TransactionalId};
 use crate::ids::{PartitionIndex, TopicPartition};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,9 @@ pub struct ProcessorDefinition {
     /// Whether its tasks run.
     #[serde(default)]
     pub run: RunMode,
+    /// Why it is paused, if it was not a person who paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_cause: Option<String>,
     /// What chooses the partitions of records for which the module names none, by output topic; else their keys do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub partitioners: BTreeMap<String, Partitioner>,
@@ -81,8 +84,10 @@ impl Work {
 }
 
 /// Where a task begins on a partition without a committed offset.
+///
+/// Written `committed`, `earliest`, `latest`, `offset:N` or `time:MS`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub enum StartPosition {
     /// Only ever where the group has committed; without that, at the earliest record.
     #[default]
@@ -91,6 +96,53 @@ pub enum StartPosition {
     Earliest,
     /// Behind the last stable record at the task's first start.
     Latest,
+    /// At this offset of each partition, or where its log begins or ends if it does not reach there.
+    Offset(Offset),
+    /// At the first record whose timestamp is this or later, in milliseconds since 1970; else as `Latest`.
+    Time(i64),
+}
+
+impl std::fmt::Display for StartPosition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartPosition::Committed => f.write_str("committed"),
+            StartPosition::Earliest => f.write_str("earliest"),
+            StartPosition::Latest => f.write_str("latest"),
+            StartPosition::Offset(offset) => write!(f, "offset:{offset}"),
+            StartPosition::Time(ms) => write!(f, "time:{ms}"),
+        }
+    }
+}
+
+impl From<StartPosition> for String {
+    fn from(start: StartPosition) -> String {
+        start.to_string()
+    }
+}
+
+/// A text that names no position.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("\"{0}\" is none of committed, earliest, latest, offset:N and time:MS (milliseconds since 1970)")]
+pub struct NoStartPosition(String);
+
+impl TryFrom<String> for StartPosition {
+    type Error = NoStartPosition;
+
+    fn try_from(text: String) -> Result<StartPosition, NoStartPosition> {
+        let number = |number: &str| number.parse::<i64>().ok();
+        let position = match text.split_once(':') {
+            None => match text.as_str() {
+                "committed" => Some(StartPosition::Committed),
+                "earliest" => Some(StartPosition::Earliest),
+                "latest" => Some(StartPosition::Latest),
+                _ => None,
+            },
+            Some(("offset", offset)) => number(offset).and_then(Offset::from_wire).map(StartPosition::Offset),
+            Some(("time", ms)) => number(ms).filter(|ms| *ms >= 0).map(StartPosition::Time),
+            Some(_) => None,
+        };
+        position.ok_or(NoStartPosition(text))
+    }
 }
 
 /// Whether a processor's tasks run.
@@ -153,11 +205,37 @@ pub struct ErrorPolicy {
     /// Where dead letters go; `<name>.dlq` if not said.
     #[serde(with = "optional_topic_name")]
     pub dead_letter_topic: Option<TopicName>,
+    /// When so many records fail that the processor is paused.
+    pub breaker: BreakerPolicy,
+}
+
+/// When a processor is paused because too many of its records fail: as dead letters or skipped, in one task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BreakerPolicy {
+    /// The time within which failures count together.
+    pub window_ms: u64,
+    /// The share of records that must have failed; 0 never pauses.
+    pub failures_percent: u32,
+    /// How many must have failed at least.
+    pub failures_min: u64,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> BreakerPolicy {
+        BreakerPolicy { window_ms: 60_000, failures_percent: 50, failures_min: 100 }
+    }
 }
 
 impl Default for ErrorPolicy {
     fn default() -> ErrorPolicy {
-        ErrorPolicy { retries: 2, backoff_ms: 100, then: FailureAction::DeadLetter, dead_letter_topic: None }
+        ErrorPolicy {
+            retries: 2,
+            backoff_ms: 100,
+            then: FailureAction::DeadLetter,
+            dead_letter_topic: None,
+            breaker: BreakerPolicy::default(),
+        }
     }
 }
 
@@ -342,6 +420,9 @@ impl ProcessorDefinition {
             ("limits.output_bytes", self.limits.output_bytes, 1, 256 << 20),
             ("on_error.retries", u64::from(self.on_error.retries), 0, 1_000),
             ("on_error.backoff_ms", self.on_error.backoff_ms, 0, 60_000),
+            ("on_error.breaker.window_ms", self.on_error.breaker.window_ms, 1, 86_400_000),
+            ("on_error.breaker.failures_percent", u64::from(self.on_error.breaker.failures_percent), 0, 100),
+            ("on_error.breaker.failures_min", self.on_error.breaker.failures_min, 1, u64::MAX),
         ];
         match ranges.into_iter().find(|(_, value, least, most)| value < least || value > most) {
             None => Ok(()),

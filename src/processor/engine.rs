@@ -12,7 +12,7 @@ use super::unit::Unit;
 use crate::ids::{PartitionIndex, TopicName, TopicPartition};
 use crate::plugin::{
     FaultReason, InputBatch, InstanceContext, InstanceOptions, Limits, LogSink, ModuleDigest, OutputBatch,
-    OutputRecord, PluginHost, ProcessFault, ProcessorInstance,
+    OutputRecord, PluginHost, ProcessFault, ProcessorInstance, StateError, Surroundings,
 };
 use crate::wire::record_batch::{RawHeaders, RawRecord};
 use std::collections::BTreeMap;
@@ -106,7 +106,9 @@ impl Engine {
             )?),
         };
         // A host that panics is no better than a guest that traps.
-        let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| instance.process(&input)));
+        let mut surroundings = Surroundings::none();
+        let call = std::panic::AssertUnwindSafe(|| instance.process(&input, &mut surroundings));
+        let called = std::panic::catch_unwind(call);
         let output = match called {
             Ok(Ok(output)) => output,
             Ok(Err(fault)) => {
@@ -354,12 +356,19 @@ fn fault_of(fault: ProcessFault) -> Fault {
         | ProcessFault::Timeout { .. }
         | ProcessFault::OutOfMemory { .. }
         | ProcessFault::GaveUp(_)
+        | ProcessFault::State(StateError::Full { .. } | StateError::Failed(_))
         | ProcessFault::Dead => (None, Again::Worthwhile),
         // The same bytes give the same answer; only a smaller batch may do better.
         ProcessFault::OutputTooLarge { .. }
         | ProcessFault::BadOutput(_)
         | ProcessFault::BadInput(_)
-        | ProcessFault::InputTooLarge { .. } => (None, Again::Useless),
+        | ProcessFault::InputTooLarge { .. }
+        | ProcessFault::State(
+            StateError::UnknownStore(_)
+            | StateError::KeySize { .. }
+            | StateError::ValueSize { .. }
+            | StateError::NotACounter(_),
+        ) => (None, Again::Useless),
     };
     let code = fault.kind();
     let message = match fault {
@@ -373,6 +382,7 @@ fn fault_of(fault: ProcessFault) -> Fault {
         | ProcessFault::BadInput(_)
         | ProcessFault::InputTooLarge { .. }
         | ProcessFault::GaveUp(_)
+        | ProcessFault::State(_)
         | ProcessFault::Dead) => other.to_string(),
     };
     Fault { index, code, message, again }

@@ -6,16 +6,17 @@ use crate::interceptor::fake::{self, Seen};
 use crate::plugin::{
     FaultReason, InputBatch, InstanceOptions, InterceptorInstance, InterceptorOptions, LogLevel, LogLine,
     LogSource, ModuleDescription, ModuleDigest, NewOutput, OutputBatch, OutputBuilder, PartitionerInstance,
-    PartitionerOptions, PluginError, PluginHost, ProcessFault, ProcessorInstance, World, check_choices,
+    PartitionerOptions, PluginError, PluginHost, ProcessFault, ProcessorInstance, Surroundings, World,
+    check_choices,
 };
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 
-/// Keeps modules: those whose bytes begin with `interceptor` intercept, those whose bytes begin with `partitioner`
-/// choose partitions, all others do the same: echo, unless a record says otherwise.
+/// Keeps modules: those whose bytes begin with `interceptor` intercept, with `partitioner` partition, all others do the same: echo, unless a record says otherwise.
 ///
 /// `poison` is rejected, `trap` traps, `panic` panics the host, `fatal` stops the task, `flaky` fails
 /// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
@@ -24,6 +25,8 @@ pub(crate) struct FakeHost {
     modules: Mutex<BTreeMap<ModuleDigest, ModuleDescription>>,
     /// How many records have been processed, failed calls included.
     pub processed: Arc<watch::Sender<usize>>,
+    /// How many partitioners have said their last words.
+    pub partitioners_closed: Arc<AtomicUsize>,
     /// What interceptors have seen.
     pub intercepted: Arc<Seen>,
 }
@@ -33,6 +36,7 @@ impl FakeHost {
         FakeHost {
             modules: Mutex::default(),
             processed: Arc::new(watch::Sender::new(0)),
+            partitioners_closed: Arc::default(),
             intercepted: Arc::default(),
         }
     }
@@ -45,10 +49,12 @@ impl PluginHost for FakeHost {
         }
         let description = ModuleDescription {
             digest: ModuleDigest::of(module),
-            world: match module {
-                _ if module.starts_with(b"interceptor") => World::InterceptorFlat,
-                _ if module.starts_with(b"partitioner") => World::PartitionerFlat,
-                _ => World::ProcessorFlat,
+            world: if module.starts_with(b"interceptor") {
+                World::InterceptorFlat
+            } else if module.starts_with(b"partitioner") {
+                World::PartitionerFlat
+            } else {
+                World::ProcessorFlat
             },
             contract_version: "0.1.0".into(),
             imports: vec![],
@@ -88,6 +94,18 @@ impl PluginHost for FakeHost {
         Ok(Box::new(FakeInstance { options, output, dead: false, processed: self.processed.clone() }))
     }
 
+    fn instantiate_partitioner(
+        &self,
+        digest: &ModuleDigest,
+        options: PartitionerOptions,
+    ) -> Result<Box<dyn PartitionerInstance>, PluginError> {
+        self.describe(digest)?;
+        let offset = options.config.iter().find(|(key, _)| key == "offset");
+        let offset = offset.map_or(Ok(0), |(_, offset)| offset.parse());
+        let offset = offset.map_err(|_| PluginError::InitRefused("offset is no number".into()))?;
+        Ok(Box::new(FakePartitioner { offset, closed: self.partitioners_closed.clone() }))
+    }
+
     fn instantiate_interceptor<'a>(
         &'a self,
         digest: &'a ModuleDigest,
@@ -96,23 +114,14 @@ impl PluginHost for FakeHost {
         let made = self.describe(digest).and_then(|_| fake::instantiate(options, &self.intercepted));
         Box::pin(std::future::ready(made))
     }
-
-    fn instantiate_partitioner(
-        &self,
-        digest: &ModuleDigest,
-        options: PartitionerOptions,
-    ) -> Result<Box<dyn PartitionerInstance>, PluginError> {
-        self.describe(digest)?;
-        match options.config.iter().find(|(key, _)| key == "refuse") {
-            Some((_, why)) => Err(PluginError::InitRefused(why.clone())),
-            None => Ok(Box::new(FakePartitioner)),
-        }
-    }
 }
 
-/// Chooses by the number that a record's value begins with, and partition 0 without one; `poison` is the fault of
-/// its record, `trap` traps, `panic` panics the host.
-struct FakePartitioner;
+/// Chooses the partition that a record's value begins with, plus the config's `offset`; without a number partition 0.
+/// `poison` is a record fault, `trap` traps, `panic` panics the host.
+struct FakePartitioner {
+    offset: u32,
+    closed: Arc<AtomicUsize>,
+}
 
 impl PartitionerInstance for FakePartitioner {
     fn partition(
@@ -127,13 +136,16 @@ impl PartitionerInstance for FakePartitioner {
             let value = String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
             match value.split(' ').next().unwrap_or_default() {
                 "poison" => {
-                    let message = format!("no place for {value}");
-                    let reason = FaultReason::Reject;
-                    return Err(ProcessFault::Record { index: record.index, reason, message });
+                    let message = format!("{value} has no place");
+                    return Err(ProcessFault::Record {
+                        index: record.index,
+                        reason: FaultReason::Reject,
+                        message,
+                    });
                 }
                 "trap" => return Err(ProcessFault::Trap { message: "unreachable".into(), function: None }),
                 "panic" => panic!("the host has a bug"),
-                number => choices.push(number.parse().unwrap_or(0)),
+                number => choices.push(number.parse::<u32>().unwrap_or(0) + self.offset),
             }
         }
         check_choices(&choices, partitions, batch.record_count())
@@ -141,6 +153,7 @@ impl PartitionerInstance for FakePartitioner {
     }
 
     fn close(self: Box<Self>) -> Result<(), ProcessFault> {
+        self.closed.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 }
@@ -153,7 +166,7 @@ struct FakeInstance {
 }
 
 impl ProcessorInstance for FakeInstance {
-    fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
+    fn process(&mut self, batch: &InputBatch, _: &mut Surroundings) -> Result<OutputBatch, ProcessFault> {
         if self.dead {
             return Err(ProcessFault::Dead);
         }
@@ -193,7 +206,7 @@ impl ProcessorInstance for FakeInstance {
                     out.push(NewOutput { topic, value: Some(text.as_bytes()), ..new });
                 }
                 "at" => {
-                    new.partition = crate::ids::PartitionIndex::from_wire(rest.parse().unwrap());
+                    new.partition = PartitionIndex::from_wire(rest.parse().unwrap());
                     out.push(new);
                 }
                 "say" => self.options.log.send(LogLine {

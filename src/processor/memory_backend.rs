@@ -232,6 +232,14 @@ impl MemoryBackend {
         self.call(Call::LogBounds, |cluster| cluster.log_bounds(partition)).await
     }
 
+    pub(super) async fn offset_for_time(
+        &self,
+        partition: &TopicPartition,
+        ms: i64,
+    ) -> Result<Option<Offset>, BackendError> {
+        self.call(Call::LogBounds, |cluster| Ok(cluster.offset_for_time(partition, ms))).await
+    }
+
     pub(super) async fn fetch(
         &self,
         partition: &TopicPartition,

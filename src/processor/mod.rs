@@ -6,6 +6,7 @@
 
 pub mod attachments;
 pub mod backend;
+mod breaker;
 mod broker_backend;
 mod commit_stage;
 pub mod context;

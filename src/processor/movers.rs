@@ -4,7 +4,7 @@
 //! They follow from the topics: nothing of them is kept but the offsets that they commit, as any processor does.
 
 use super::backend::{Backend, BackendError};
-use super::definition::{CommitPolicy, ErrorPolicy, ProcessorDefinition, Work};
+use super::definition::{BreakerPolicy, CommitPolicy, ErrorPolicy, ProcessorDefinition, Work};
 use super::registry::Registry;
 use crate::broker::{Broker, Ingress};
 use crate::ids::TopicName;
@@ -19,7 +19,7 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 const COMMIT_INTERVAL_MS: u64 = 10;
 
 /// What moves the records of an ingress.
-fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefinition {
+pub(super) fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefinition {
     let found = ingress
         .partitioner
         .as_ref()
@@ -35,9 +35,12 @@ fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefinition {
         limits: Default::default(),
         on_error: ErrorPolicy {
             dead_letter_topic: Some(TopicName::new(format!("{}.dlq", ingress.topic))),
+            // Nobody could resume it, and one client's bad records would hold up all others.
+            breaker: BreakerPolicy { failures_percent: 0, ..BreakerPolicy::default() },
             ..ErrorPolicy::default()
         },
         run: Default::default(),
+        pause_cause: None,
         partitioners: Default::default(),
         work: Work::MoveToPartitions,
     }

@@ -215,6 +215,3 @@ pub fn input_to_place(topic: &TopicName, records: BatchBuilder) -> InputBatch {
     };
     InputBatch { topic: topic.clone(), partition: PartitionIndex::ZERO, attempt: 0, chunks: vec![chunk] }
 }
-
-#[cfg(test)]
-mod tests;

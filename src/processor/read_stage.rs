@@ -5,6 +5,7 @@
 //! The guest runs on blocking threads only.
 
 use super::backend::BackendError;
+use super::breaker::Breaker;
 use super::context::{TaskContext, Waited};
 use super::dead_letter::DeadLetter;
 use super::definition::FailureAction;
@@ -28,6 +29,8 @@ pub(super) enum ReadEnd {
     TopicChanged,
     /// The task cannot go on; what was done has been handed over.
     Failed(String),
+    /// Too many records fail: the processor is to be paused; what was done has been handed over.
+    Broken(String),
     /// The task has to begin again from the committed offset.
     Rewind(String),
 }
@@ -51,6 +54,7 @@ pub(super) struct ReadStage<'a> {
     unit: Unit,
     units: mpsc::Sender<Unit>,
     next_commit: Instant,
+    breaker: Breaker,
     /// Since when the position is ahead of the handed over offset by offsets without records only.
     skipped_since: Option<Instant>,
 }
@@ -78,6 +82,7 @@ impl<'a> ReadStage<'a> {
             unit: Unit::new(start),
             units,
             next_commit: now,
+            breaker: Breaker::new(context.definition.on_error.breaker, now),
             skipped_since: None,
         }
     }
@@ -91,7 +96,7 @@ impl<'a> ReadStage<'a> {
             }
         };
         match end {
-            ReadEnd::Stopped | ReadEnd::Failed(_) => {
+            ReadEnd::Stopped | ReadEnd::Failed(_) | ReadEnd::Broken(_) => {
                 // Everything before the stop is whole: it need not be done again.
                 if self.unit.next_offset > self.unit.first_offset {
                     let _ = self.hand_over().await;
@@ -170,6 +175,9 @@ impl<'a> ReadStage<'a> {
     async fn process(&mut self, work: Work, stack: &mut Vec<Work>) -> Result<(), ReadEnd> {
         let work = self.shorten(work, stack);
         if let Some(fault) = work.verdict {
+            if let Some(cause) = self.breaker.saw(Instant::now(), 1, 1) {
+                return Err(ReadEnd::Broken(format!("{cause}; the last: {}", fault.message)));
+            }
             return self.settle(&work.span, work.failed, &fault);
         }
         if work.failed > 0 {
@@ -182,7 +190,10 @@ impl<'a> ReadStage<'a> {
         let Work { span, failed, .. } = work;
         let (span, answer) = self.call(span, failed).await;
         match answer {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                let _ = self.breaker.saw(Instant::now(), u64::from(span.count()), 0);
+                Ok(())
+            }
             Err(CallError::NoInstance(cause)) => Err(ReadEnd::Rewind(cause)),
             Err(CallError::Fault(fault)) => self.narrow(span, failed, fault, stack).await,
         }

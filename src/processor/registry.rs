@@ -483,8 +483,13 @@ impl Registry {
         self.commit(RegistryRecord::DeleteProcessor { name: name.into() }).await
     }
 
-    /// Pauses or resumes a processor.
-    pub async fn set_run_mode(&self, name: &str, run: RunMode) -> Result<(), RegistryError> {
+    /// Pauses or resumes a processor; `cause` is why, if it is not that a person wants it.
+    pub async fn set_run_mode(
+        &self,
+        name: &str,
+        run: RunMode,
+        cause: Option<String>,
+    ) -> Result<(), RegistryError> {
         let _turn = self.turn.lock().await;
         let verb = match run {
             RunMode::Running => "resumed",
@@ -494,7 +499,7 @@ impl Registry {
         if known.run == run {
             return Ok(());
         }
-        let definition = ProcessorDefinition { run, ..known.as_ref().clone() };
+        let definition = ProcessorDefinition { run, pause_cause: cause, ..known.as_ref().clone() };
         self.commit(RegistryRecord::PutProcessor(Box::new(definition))).await
     }
 

@@ -119,7 +119,7 @@ impl Supervisor {
             .map(|view| view.boards.lock().values().map(|board| board.status()).collect::<Vec<_>>())
             .unwrap_or_default();
         let (state, cause) = match definition.run {
-            RunMode::Paused => (ProcessorState::Paused, None),
+            RunMode::Paused => (ProcessorState::Paused, definition.pause_cause.clone()),
             RunMode::Running => gravest(&tasks),
         };
         let lag_records = tasks.iter().filter_map(|task| task.lag_records).sum();

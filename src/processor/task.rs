@@ -7,7 +7,7 @@
 use super::backend::BackendError;
 use super::commit_stage::{CommitFailure, commit_units};
 use super::context::TaskContext;
-use super::definition::StartPosition;
+use super::definition::{RunMode, StartPosition};
 use super::isolation::{Isolation, Refusal};
 use super::read_stage::{ReadEnd, ReadStage};
 use super::status::TaskState;
@@ -20,6 +20,7 @@ enum SessionEnd {
     Stopped,
     Fenced(String),
     Failed(String),
+    Broken(String),
     TopicMissing,
     TopicChanged,
     Rewind(String),
@@ -52,6 +53,13 @@ pub(super) async fn run_task(context: TaskContext) {
             SessionEnd::Stopped => break,
             SessionEnd::Fenced(cause) => return finish(&context, TaskState::Fenced, cause),
             SessionEnd::Failed(cause) => return finish(&context, TaskState::Failed, cause),
+            SessionEnd::Broken(cause) => {
+                let name = &context.definition.name;
+                let paused = context.registry.set_run_mode(name, RunMode::Paused, Some(cause.clone())).await;
+                let outcome =
+                    paused.err().map_or("paused".to_owned(), |error| format!("cannot pause: {error}"));
+                return finish(&context, TaskState::Failed, format!("{outcome}: {cause}"));
+            }
             SessionEnd::TopicMissing => {
                 let cause = format!("topic \"{}\" does not exist", context.input.topic);
                 context.board.enter(TaskState::WaitingForTopic, Some(cause));
@@ -143,6 +151,7 @@ fn read_ended(end: ReadEnd) -> SessionEnd {
         ReadEnd::Stopped => SessionEnd::Stopped,
         ReadEnd::TopicChanged => SessionEnd::TopicChanged,
         ReadEnd::Failed(cause) => SessionEnd::Failed(cause),
+        ReadEnd::Broken(cause) => SessionEnd::Broken(cause),
         ReadEnd::Rewind(cause) => SessionEnd::Rewind(cause),
     }
 }
@@ -209,6 +218,17 @@ async fn position(context: &TaskContext, memory: &mut Memory) -> Result<Start, B
                 Start { position: bounds.log_start, commit_at_once: false }
             }
             (None, StartPosition::Latest) => Start { position: bounds.last_stable, commit_at_once: true },
+            (None, StartPosition::Offset(offset)) => {
+                let position = offset.max(bounds.log_start).min(bounds.last_stable);
+                if position != offset {
+                    context.log("warn", &format!("there is no offset {offset}: begins at {position}"));
+                }
+                Start { position, commit_at_once: true }
+            }
+            (None, StartPosition::Time(ms)) => {
+                let found = context.in_place(|| context.backend.offset_for_time(&context.input, ms)).await?;
+                Start { position: found.unwrap_or(bounds.last_stable), commit_at_once: true }
+            }
         }
     };
     memory.isolation.forget_before(start.position);

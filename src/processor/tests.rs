@@ -3,6 +3,7 @@
 mod exactly_once;
 mod failures;
 mod lifecycle;
+mod placement;
 
 use super::attachments::{Attachments, AttachmentsOptions};
 use super::backend::Backend;

@@ -2,7 +2,16 @@
 #![allow(missing_docs, clippy::all, reason = "generated code")]
 
 pub(super) mod flat {
-    wasmtime::component::bindgen!({ path: "wit", world: "processor-flat" });
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "processor-flat",
+        imports: {
+            "tidemill:plugin/state": trappable,
+            "tidemill:plugin/clock": trappable,
+            "tidemill:plugin/random": trappable,
+        },
+        with: { "tidemill:plugin/state.store": super::super::surroundings::StoreHandle },
+    });
 }
 
 pub(super) mod typed {
@@ -11,6 +20,9 @@ pub(super) mod typed {
         world: "processor-typed",
         ownership: Borrowing { duplicate_if_necessary: true },
         with: {
+            "tidemill:plugin/state": super::flat::tidemill::plugin::state,
+            "tidemill:plugin/clock": super::flat::tidemill::plugin::clock,
+            "tidemill:plugin/random": super::flat::tidemill::plugin::random,
             "tidemill:plugin/log": super::flat::tidemill::plugin::log,
             "tidemill:plugin/config": super::flat::tidemill::plugin::config,
             "tidemill:plugin/metrics": super::flat::tidemill::plugin::metrics,

@@ -3,7 +3,12 @@
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::plugin::ProcessFault;
+use crate::plugin::{ProcessFault, StateError};
+
+/// A host call that is refused, in words for whoever wrote the guest.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refused(pub(super) String);
 
 /// What is known about a call that failed.
 pub(super) struct FailedCall {
@@ -22,8 +27,14 @@ impl FailedCall {
         if let Some(exit) = self.error.downcast_ref::<I32Exit>() {
             return ProcessFault::Trap { message: format!("it exited with code {}", exit.0), function: None };
         }
+        if let Some(error) = self.error.downcast_ref::<StateError>() {
+            return ProcessFault::State(error.clone());
+        }
         let backtrace = self.error.downcast_ref::<WasmBacktrace>();
         let function = backtrace.and_then(innermost_function);
+        if let Some(Refused(message)) = self.error.downcast_ref::<Refused>() {
+            return ProcessFault::Trap { message: message.clone(), function };
+        }
         match self.error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => ProcessFault::Timeout { after: self.time_max },
             Some(Trap::StackOverflow) => ProcessFault::StackOverflow { function },

@@ -11,10 +11,11 @@ use super::engine::Ticker;
 use super::fault::FailedCall;
 use super::host::LoadedWorld;
 use super::state::{Given, GuestState};
+use super::surroundings::Surrounded;
 use crate::ids::PartitionIndex;
 use crate::plugin::{
     CounterSink, FaultReason, InputBatch, InputRecord, InstanceOptions, Limits, NewOutput, OutputBatch,
-    OutputBuilder, PluginError, PluginKind, ProcessFault, ProcessorInstance,
+    OutputBuilder, PluginError, PluginKind, ProcessFault, ProcessorInstance, Surroundings,
 };
 
 use flat::exports::tidemill::plugin::flat_processor;
@@ -56,15 +57,20 @@ impl<G> Instance<G> {
         batch: &InputBatch,
         call: impl FnOnce(&mut Alive<G>, &mut Vec<u8>, &Limits) -> Result<T, ProcessFault>,
     ) -> Result<T, ProcessFault> {
-        let alive = self.alive.as_mut().ok_or(ProcessFault::Dead)?;
-        check_input_size(batch, &self.limits)?;
+        // Taken out for the call: a host that panics in the middle leaves no half-run guest behind.
+        let mut alive = self.alive.take().ok_or(ProcessFault::Dead)?;
+        if let Err(too_large) = check_input_size(batch, &self.limits) {
+            self.alive = Some(alive);
+            return Err(too_large);
+        }
         alive.forget_earlier_calls();
         alive.store.set_epoch_deadline(Ticker::epochs(self.limits.batch_time_max));
         let running = self.ticker.call();
-        let answer = call(alive, &mut self.input, &self.limits);
+        let answer = call(&mut alive, &mut self.input, &self.limits);
         drop(running);
-        if answer.as_ref().is_err_and(|fault| !fault.instance_survives()) {
-            self.alive = None;
+        if answer.as_ref().err().is_none_or(ProcessFault::instance_survives) {
+            self.alive = Some(alive);
+        } else {
             self.input = Vec::new();
         }
         answer
@@ -218,13 +224,20 @@ fn failed_call(
 }
 
 impl ProcessorInstance for Instance<Guest> {
-    fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
-        self.call(batch, |Alive { store, guest }, input, limits| match guest {
-            Guest::Flat(guest) => {
-                batch.write_flat(input);
-                call_flat(store, guest, input, batch, limits)
+    fn process(
+        &mut self,
+        batch: &InputBatch,
+        surroundings: &mut Surroundings,
+    ) -> Result<OutputBatch, ProcessFault> {
+        self.call(batch, |Alive { store, guest }, input, limits| {
+            let surrounded = Surrounded::enter(store, surroundings);
+            match guest {
+                Guest::Flat(guest) => {
+                    batch.write_flat(input);
+                    call_flat(surrounded.store, guest, input, batch, limits)
+                }
+                Guest::Typed(guest) => call_typed(surrounded.store, guest, batch, limits),
             }
-            Guest::Typed(guest) => call_typed(store, guest, batch, limits),
         })
     }
 }

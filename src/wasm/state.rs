@@ -1,37 +1,40 @@
 //! What stands behind a guest's imports: its log and config, a WASI that grants nothing and gives the
-//! same answers in every run, and the limiter of its memory.
+//! same answers in every run, and the limiter of its memory. `surroundings` has what a processor is given besides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use wasmtime::component::{HasData, HasSelf, Linker, Resource};
 use wasmtime::{Engine, ResourceLimiter};
 use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::p2::bindings::random as wasi_random;
 use wasmtime_wasi::p2::bindings::sync::io::poll;
-use wasmtime_wasi::{
-    Deterministic, HostMonotonicClock, HostWallClock, ResourceTable, WasiCtx, WasiCtxView, WasiView,
-};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
-use super::bindings::flat::tidemill::plugin::{config, log, metrics};
+use super::bindings::flat::tidemill::plugin::{clock, config, log, metrics, random, state};
 use super::engine::now;
 use super::log::GuestLog;
+use super::random::WasiRandomness;
+use super::surroundings::Around;
 use crate::plugin::{CounterSink, Limits, LogLevel, LogSink, LogSource};
 
 /// Elements over all tables; Python needs about 20 thousand.
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 /// Core instances, memories and tables of one component; Python needs about 64.
 const PARTS_MAX: usize = 128;
-/// Bytes of randomness that a guest may ask for at once.
-const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
 /// The data of an instance's store.
 pub(super) struct GuestState {
     config: BTreeMap<String, String>,
     pub(super) log: GuestLog,
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(super) wall_clock: StandingClock,
+    pub(super) wasi_randomness: WasiRandomness,
+    pub(super) table: ResourceTable,
+    pub(super) around: Around,
     memory: MemoryUse,
     counters: CounterSink,
     /// The time of a call that gives its thread back after each slice.
@@ -80,12 +83,16 @@ struct MemoryUse {
 impl GuestState {
     pub(super) fn new(given: Given<'_>) -> GuestState {
         let log = GuestLog::new(given.log.clone(), given.limits);
+        let wall_clock = StandingClock::default();
         GuestState {
             config: given.config.iter().cloned().collect(),
             counters: given.counters.clone(),
-            wasi: wasi(&log),
+            wasi: wasi(&log, &wall_clock),
             log,
+            wall_clock,
+            wasi_randomness: WasiRandomness::new(),
             table: ResourceTable::new(),
+            around: Around::default(),
             memory: MemoryUse::new(given.limits),
             time: Slices::default(),
         }
@@ -120,16 +127,23 @@ pub(super) fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<G
     // WASI's own `poll` would wait out of the deadline's reach.
     linker.allow_shadowing(true);
     poll::add_to_linker::<GuestState, PollAtOnce>(&mut linker, PollTable::of)?;
+    wasi_random::random::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    wasi_random::insecure::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
     linker.allow_shadowing(false);
     metrics::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
     log::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
     config::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    if calls == Calls::Blocking {
+        state::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+        clock::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+        random::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    }
     Ok(linker)
 }
 
 /// No environment, no arguments, no files, no network, no input; output goes to the log. Clocks and
 /// randomness are the same in every run, so that a replay gives the same bytes.
-fn wasi(log: &GuestLog) -> WasiCtx {
+fn wasi(log: &GuestLog, wall_clock: &StandingClock) -> WasiCtx {
     let mut builder = WasiCtx::builder();
     builder
         .stdout(log.stream(LogSource::Stdout))
@@ -137,27 +151,22 @@ fn wasi(log: &GuestLog) -> WasiCtx {
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
-        .wall_clock(StandingClock)
+        .wall_clock(wall_clock.clone())
         .monotonic_clock(CountingClock::default())
-        .secure_random(Deterministic::new(seed()))
-        .insecure_random(Deterministic::new(seed()))
-        .insecure_random_seed(0x7469_6465_6d69_6c6c)
-        .max_random_size(RANDOM_BYTES_MAX);
+        .insecure_random_seed(0x7469_6465_6d69_6c6c);
     builder.build()
 }
 
-/// Bytes without a pattern, from a plain linear congruential generator: hash maps of guests need no more.
-fn seed() -> Vec<u8> {
-    let mut state = 0x7469_6465_6d69_6c6c_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
-    };
-    (0..1021).map(|_| next()).collect()
-}
+/// What the contract's `clock.now` says while a batch is processed, else 1970; a record's time is its timestamp.
+#[derive(Clone, Default)]
+pub(super) struct StandingClock(Arc<AtomicU64>);
 
-/// Always 1970: the time of a record is its timestamp.
-struct StandingClock;
+impl StandingClock {
+    /// Milliseconds since 1970; WASI knows no time before.
+    pub(super) fn set(&self, now_ms: i64) {
+        self.0.store(u64::try_from(now_ms).unwrap_or(0), Ordering::Relaxed);
+    }
+}
 
 impl HostWallClock for StandingClock {
     fn resolution(&self) -> Duration {
@@ -165,13 +174,13 @@ impl HostWallClock for StandingClock {
     }
 
     fn now(&self) -> Duration {
-        Duration::ZERO
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }
 
 /// A microsecond further at each look, so that loops that wait for time to pass come to an end.
 #[derive(Default)]
-struct CountingClock(std::sync::atomic::AtomicU64);
+struct CountingClock(AtomicU64);
 
 impl HostMonotonicClock for CountingClock {
     fn resolution(&self) -> u64 {
@@ -179,7 +188,7 @@ impl HostMonotonicClock for CountingClock {
     }
 
     fn now(&self) -> u64 {
-        self.0.fetch_add(1000, std::sync::atomic::Ordering::Relaxed)
+        self.0.fetch_add(1000, Ordering::Relaxed)
     }
 }
 

@@ -115,6 +115,17 @@ impl Fixture {
     }
 }
 
+/// Calls of processors that need no surroundings.
+trait Run {
+    fn run(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault>;
+}
+
+impl Run for Box<dyn ProcessorInstance> {
+    fn run(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
+        self.process(batch, &mut Surroundings::none())
+    }
+}
+
 fn put_varint(out: &mut Vec<u8>, value: i64) {
     let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
     while zigzag >= 0x80 {

@@ -3,9 +3,9 @@
 use wasmtime::Engine;
 use wasmtime::component::types::{Component as ComponentType, ComponentItem};
 
-use crate::plugin::{CONTRACT_VERSION, PluginError, World};
+use crate::plugin::{CONTRACT_VERSION, PluginError, PluginKind, World};
 
-/// Interfaces that guests may import: the contract's own, and WASI 0.2, which is linked and grants nothing.
+/// Interfaces that all guests may import: the contract's own, and WASI 0.2, which is linked and grants nothing.
 const OFFERED: [(&str, &str); 11] = [
     ("tidemill:plugin/log", "0.1."),
     ("tidemill:plugin/config", "0.1."),
@@ -18,6 +18,13 @@ const OFFERED: [(&str, &str); 11] = [
     ("wasi:filesystem/", "0.2."),
     ("wasi:random/", "0.2."),
     ("wasi:sockets/", "0.2."),
+];
+
+/// Interfaces that processors may import: theirs alone is one task with one order of batches, which state needs.
+const OFFERED_TO_PROCESSORS: [(&str, &str); 3] = [
+    ("tidemill:plugin/state", "0.1."),
+    ("tidemill:plugin/clock", "0.1."),
+    ("tidemill:plugin/random", "0.1."),
 ];
 
 /// Refuses what is no component by its first bytes, before anything is compiled.
@@ -70,12 +77,18 @@ pub(super) fn check_interface(component: &ComponentType, engine: &Engine) -> Res
     imports.sort_unstable();
     exports.sort_unstable();
     let (world, contract_version) = check_world(&exports)?;
-    let missing: Vec<&str> = imports.iter().map(String::as_str).filter(|name| !is_offered(name)).collect();
+    let kind = world.kind();
+    let missing: Vec<&str> =
+        imports.iter().map(String::as_str).filter(|name| !is_offered(kind, name)).collect();
     if !missing.is_empty() {
+        let offered = match kind {
+            PluginKind::Processor => "log, config, metrics, state, clock and random",
+            PluginKind::Interceptor | PluginKind::Partitioner => "log, config and metrics",
+        };
         let text = format!(
-            "the module imports what plugins are not offered: {}. Offered are {} (version {CONTRACT_VERSION}) and WASI 0.2",
+            "the module imports what a {kind} is not offered: {}. Offered are {offered} of tidemill:plugin \
+             (version {CONTRACT_VERSION}) and WASI 0.2",
             missing.join(", "),
-            "tidemill:plugin/log, tidemill:plugin/config and tidemill:plugin/metrics",
         );
         return Err(PluginError::ImportsNotOffered(text));
     }
@@ -94,8 +107,12 @@ fn kind(name: &str, item: &ComponentItem) -> String {
     }
 }
 
-fn is_offered(import: &str) -> bool {
-    OFFERED.iter().any(|(prefix, version)| {
+fn is_offered(kind: PluginKind, import: &str) -> bool {
+    let more: &[_] = match kind {
+        PluginKind::Processor => &OFFERED_TO_PROCESSORS,
+        PluginKind::Interceptor | PluginKind::Partitioner => &[],
+    };
+    OFFERED.iter().chain(more).any(|(prefix, version)| {
         import.starts_with(prefix)
             && import.rsplit_once('@').is_some_and(|(_, found)| found.starts_with(version))
     })

@@ -17,6 +17,8 @@ mod groups;
 mod http_produce;
 mod interceptors;
 #[cfg(all(feature = "client", feature = "wasm"))]
+mod partitioners;
+#[cfg(all(feature = "client", feature = "wasm"))]
 mod processors;
 #[cfg(feature = "client")]
 mod produce_fetch;

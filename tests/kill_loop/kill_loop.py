@@ -1,13 +1,14 @@
 """kill -9 at random moments under load; afterwards everything is accounted for.
 
 Idempotent producers, transactional producers (some of their transactions aborted on purpose, some abandoned
-as by a crash of the client), a client that reads, processes and writes, two WebAssembly processors, and an
-interceptor that drops some of the producers' records run while the broker is killed and started again, every fifth
-time before it is ready. At the end a read-committed consumer's view is compared with what was acknowledged:
+as by a crash of the client), a client that reads, processes and writes, two WebAssembly processors, an interceptor
+that drops some of the producers' records, and a partitioner that chooses the partitions of two topics run while the
+broker is killed and started again, every fifth time before it is ready. At the end a read-committed consumer's view is compared with what was acknowledged:
 
 - nothing acknowledged is lost, nothing is there twice, each producer's records are in order;
 - of a transaction all records are there or none: all if its commit was acknowledged, none if it was
   aborted or abandoned; one whose outcome nobody told may be either;
+- in topics with a partitioner every record is on the partition that it chooses, whatever its producer named;
 - what processors and the client put out holds each committed input exactly once, in order;
 - no record that the interceptor drops is there for anybody, at no isolation level.
 
@@ -39,7 +40,10 @@ PLAIN, FIRST, SECOND, QUAKES = "plain", "txn.first", "txn.second", "quakes.raw"
 CLASSIFIED, ALERTS = "quakes.classified", "quakes.alerts"
 # What a processor makes of transactions, and what a client makes of plain records.
 COPIED, MOVED = "txn.copied", "plain.moved"
-PARTITIONS = {PLAIN: 3, FIRST: 2, SECOND: 2, QUAKES: 2, CLASSIFIED: 2, ALERTS: 2, COPIED: 2, MOVED: 3}
+# Where a partitioner sends values that contain the word to partition 0, and the others to 1.
+PLACED, TXN_PLACED, WORD = "plain.placed", "txn.placed", {"plain.placed": "7", "txn.placed": ":1"}
+PARTITIONS = {PLAIN: 3, FIRST: 2, SECOND: 2, QUAKES: 2, CLASSIFIED: 2, ALERTS: 2, COPIED: 2, MOVED: 3, PLACED: 2,
+              TXN_PLACED: 2}
 # What begins with this is dropped by the interceptor of the topics to which producers send it.
 DROP = "drop:"
 SEGMENT_BYTES = 65_536
@@ -82,6 +86,7 @@ class Load:
             self.threads.append(self.start(self.idempotent, PLAIN, f"plain{number}", lambda value: value))
             self.threads.append(self.start(self.transactional, f"txn{number}", seed * 10 + number))
         self.threads.append(self.start(self.idempotent, QUAKES, "quake", quake))
+        self.threads.append(self.start(self.idempotent, PLACED, "placed", lambda value: value))
         self.mover = self.start(self.read_process_write, PLAIN, MOVED)
 
     def finish(self):
@@ -136,7 +141,7 @@ class Load:
                 self.failed.append(f"{message.value()}: {error}")
 
     def transactional(self, name, seed):
-        """Transactions over two topics; a producer that is told to give up is made anew."""
+        """Transactions over three topics; a producer that is told to give up is made anew."""
         chance, producer, turn = random.Random(seed), None, 0
         while not self.stop.is_set():
             transaction, outcome = f"{name}-{turn}", "unknown"
@@ -147,7 +152,7 @@ class Load:
                     producer = self.new_transactional(name)
                 producer.begin_transaction()
                 for number in range(size):
-                    for topic in (FIRST, SECOND):
+                    for topic in (FIRST, SECOND, TXN_PLACED):
                         producer.produce(topic, f"{transaction}:{number}", partition=chance.randrange(2))
                         if number % 3 == 1:
                             producer.produce(topic, f"{DROP}{transaction}:{number}", partition=chance.randrange(2))
@@ -295,7 +300,7 @@ def wait_for_processor(broker, name, tasks):
 class Report:
     def __init__(self):
         self.records = self.lost = self.twice = self.aborted_seen = self.torn = self.out_of_order = 0
-        self.dropped_seen = 0
+        self.dropped_seen = self.misplaced = 0
         self.examples = []
 
     def count(self, field, names):
@@ -336,16 +341,23 @@ class Report:
     def no_dropped(self, values):
         self.count("dropped_seen", [value for value in values if value.startswith(DROP)])
 
+    def placed(self, topic, partitions):
+        """Each value is where its partitioner sends it."""
+        for partition, values in partitions.items():
+            self.count("misplaced", [value for value in values if (WORD[topic] in value) != (partition == 0)])
 
 
 def deploy(broker, guests):
-    for topic, partitions in PARTITIONS.items():
-        broker.command("topic", "create", topic, "--partitions", str(partitions),
-                       "--config", f"segment.bytes={SEGMENT_BYTES}")
-    for module in ("quake-alerts", "redact", "test-interceptor-flat"):
+    for module in ("quake-alerts", "redact", "test-interceptor-flat", "word-partitioner"):
         broker.command("module", "push", str(pathlib.Path(guests) / f"{module}.wasm"), "--name", module)
+    for topic, partitions in PARTITIONS.items():
+        settings = [f"segment.bytes={SEGMENT_BYTES}"]
+        if topic in WORD:
+            settings += ["tidemill.partitioner=word-partitioner", f"tidemill.partitioner.config=word={WORD[topic]}"]
+        flags = [flag for setting in settings for flag in ("--config", setting)]
+        broker.command("topic", "create", topic, "--partitions", str(partitions), *flags)
     broker.command("interceptor", "attach", "filter", "--module", "test-interceptor-flat", "--path", "produce",
-                   "--topic", PLAIN, "--topic", FIRST, "--topic", SECOND)
+                   "--topic", PLAIN, "--topic", FIRST, "--topic", SECOND, "--topic", TXN_PLACED)
     broker.command("processor", "deploy", "quakes", "--module", "quake-alerts", "--input", QUAKES,
                    "--output", CLASSIFIED, "--output", ALERTS, "--start", "earliest", "--commit-interval-ms", "20")
     broker.command("processor", "deploy", "copy", "--module", "redact", "--input", FIRST, "--output", COPIED,
@@ -374,6 +386,8 @@ def run(broker, guests, kills, seed):
     load.finish()
     wait_for_processor(broker, "quakes", PARTITIONS[QUAKES])
     wait_for_processor(broker, "copy", PARTITIONS[FIRST])
+    for topic in WORD:
+        wait_for_processor(broker, f"__ingress.{topic}", PARTITIONS[topic])
     return load, restarts
 
 
@@ -391,11 +405,18 @@ def check(broker, load):
         # Order holds for what came from one input partition.
         report.in_order(ids, lambda _, number: number % PARTITIONS[QUAKES])
     first, second = (read_all(broker.bootstrap, topic) for topic in (FIRST, SECOND))
-    report.transactions(load.transactions, [first, second])
+    txn_placed = read_all(broker.bootstrap, TXN_PLACED)
+    report.transactions(load.transactions, [first, second, txn_placed])
+    placed = read_all(broker.bootstrap, PLACED)
+    report.each_once(load.acknowledged[PLACED], flat(placed))
+    # Order holds for what came by one of the producer's partitions.
+    report.in_order(placed, lambda _, number: number % PARTITIONS[PLACED])
+    report.placed(PLACED, placed)
+    report.placed(TXN_PLACED, txn_placed)
     report.each_once(flat(first), flat(read_all(broker.bootstrap, COPIED)))
     raw = [flat(read_all(broker.bootstrap, topic, "read_uncommitted")) for topic in (FIRST, SECOND)]
     hidden = sum(map(len, raw)) - len(flat(first)) - len(flat(second))
-    for values in (flat(plain), *raw):
+    for values in (flat(plain), flat(read_all(broker.bootstrap, TXN_PLACED, "read_uncommitted")), *raw):
         report.no_dropped(values)
     return report, hidden
 
@@ -426,10 +447,11 @@ def main():
               f"{time.monotonic() - started:.0f} s; ready again after {statistics.median(restarts) * 1000:.0f} ms "
               f"(median), {max(restarts) * 1000:.0f} ms (worst)")
         print(f"kill loop: {report.records} records read back; transactions: {counted}; {hidden} records of ended "
-              f"ones in the log that nobody may see; {len(load.acknowledged[QUAKES])} records through a processor")
+              f"ones in the log that nobody may see; {len(load.acknowledged[QUAKES])} records through a processor, "
+              f"{len(load.acknowledged[PLACED])} and transactions through a partitioner")
         print(f"kill loop: lost {report.lost}, twice {report.twice}, aborted seen {report.aborted_seen}, "
-              f"torn {report.torn}, out of order {report.out_of_order}, dropped seen {report.dropped_seen} of "
-              f"{load.drops} and more, failures of clients {len(load.failed)}")
+              f"torn {report.torn}, out of order {report.out_of_order}, misplaced {report.misplaced}, "
+              f"dropped seen {report.dropped_seen} of {load.drops} and more, failures of clients {len(load.failed)}")
         print("".join(f"  {problem}\n" for problem in problems[:30]), end="")
         is_good = not problems and did_something(load, outcomes, hidden)
         broker.stop()
@@ -450,8 +472,8 @@ def main():
 
 def did_something(load, outcomes, hidden):
     """A loop in which nothing went on proves nothing."""
-    return min(len(load.acknowledged[PLAIN]), len(load.acknowledged[QUAKES]), hidden, outcomes["committed"],
-               outcomes["aborted"], load.drops) > 0
+    acknowledged = min(len(load.acknowledged[topic]) for topic in (PLAIN, QUAKES, PLACED))
+    return min(acknowledged, hidden, outcomes["committed"], outcomes["aborted"], load.drops) > 0
 
 
 main()

@@ -13,3 +13,12 @@ fn texts_that_are_no_digest_are_refused() {
         assert_eq!(text.parse::<ModuleDigest>(), Err(NotADigest), "{text}");
     }
 }
+
+#[test]
+fn a_world_has_one_name_and_an_interface_of_its_own() {
+    for world in World::ALL {
+        assert_eq!(serde_json::to_value(world).unwrap(), world.to_string());
+        assert!(world.to_string().starts_with(&world.kind().to_string()), "{world}");
+        assert_eq!(World::ALL.iter().filter(|other| other.interface() == world.interface()).count(), 1);
+    }
+}

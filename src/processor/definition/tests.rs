@@ -14,6 +14,7 @@ pub(crate) fn definition(name: &str, inputs: &[&str], outputs: &[&str]) -> Proce
         limits: TaskLimits::default(),
         on_error: ErrorPolicy::default(),
         run: RunMode::default(),
+        pause_cause: None,
         partitioners: BTreeMap::new(),
         work: Work::default(),
     }

@@ -220,6 +220,19 @@ impl Cluster {
         all
     }
 
+    /// The first visible record at or after a time.
+    pub(super) fn offset_for_time(&self, partition: &TopicPartition, ms: i64) -> Option<Offset> {
+        let log = self.log(partition).ok()?;
+        let visible = log.entries.iter().filter_map(|entry| self.visible(entry, log.last_stable()));
+        visible
+            .flat_map(|batch| {
+                let records = batch.records(usize::MAX).expect("built by this process");
+                let all = records.iter().map(|record| record.expect("built by this process"));
+                all.map(|record| (record.offset, record.timestamp)).collect::<Vec<_>>()
+            })
+            .find_map(|(offset, timestamp)| (timestamp >= ms).then_some(offset))
+    }
+
     /// The values of a topic's committed records, sorted: what exactly-once is about.
     pub fn committed_values(&self, topic: &str) -> Vec<String> {
         let records = self.committed_records(topic);

@@ -79,7 +79,7 @@ async fn the_kept_records_rebuild_the_catalogue() {
     registry.put_module(module(&"ab".repeat(32), &["job"])).await.unwrap();
     registry.put_processor(definition("p", &["a"], &["b"])).await.unwrap();
     registry.put_processor(definition("q", &["a"], &["b"])).await.unwrap();
-    registry.set_run_mode("p", RunMode::Paused).await.unwrap();
+    registry.set_run_mode("p", RunMode::Paused, None).await.unwrap();
     registry.delete_processor("q").await.unwrap();
 
     let rebuilt = Registry::volatile();

@@ -250,6 +250,44 @@ async fn a_start_at_the_latest_record_is_kept_even_if_the_first_owner_dies_early
 }
 
 #[tokio::test]
+async fn a_start_at_an_offset_or_a_time_is_kept_and_kept_within_the_log() {
+    // The records' timestamps are 1000, 1001 and 1002.
+    let starts = [
+        ("offset:1", &["b", "c", "d"][..]),
+        ("offset:0", &["b", "c", "d"]),
+        ("offset:99", &["d"]),
+        ("time:1002", &["c", "d"]),
+        ("time:0", &["b", "c", "d"]),
+        ("time:5000", &["d"]),
+    ];
+    for (start, expected) in starts {
+        let fixture = Fixture::new().await;
+        fixture.append(&["a", "b", "c"]);
+        fixture.cluster.with(|cluster| cluster.delete_records_before("in", 0, 1));
+        let start_position = StartPosition::try_from(start.to_owned()).unwrap();
+        fixture.deploy(ProcessorDefinition { start: start_position, ..fixture.definition() }).await;
+        let first = fixture.supervisor();
+        fixture.caught_up().await;
+        first.kill().await;
+        fixture.append(&["d"]);
+        let second = fixture.supervisor();
+        fixture.caught_up().await;
+        second.stop().await;
+        assert_eq!(fixture.values("out"), expected, "{start}");
+    }
+}
+
+#[test]
+fn start_positions_are_written_as_they_are_read() {
+    for text in ["committed", "earliest", "latest", "offset:17", "time:1763719200000"] {
+        assert_eq!(StartPosition::try_from(text.to_owned()).unwrap().to_string(), text);
+    }
+    for text in ["", "erliest", "offset:", "offset:-1", "time:noon", "time:-5", "at:3"] {
+        assert!(StartPosition::try_from(text.to_owned()).is_err(), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn records_that_retention_took_are_passed_over() {
     let fixture = Fixture::new().await;
     fixture.deploy(fixture.definition()).await;

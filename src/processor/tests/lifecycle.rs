@@ -13,16 +13,53 @@ async fn a_paused_processor_rests_and_resumes_where_it_was() {
     let supervisor = fixture.supervisor();
     fixture.append(&["a"]);
     fixture.caught_up().await;
-    fixture.registry.set_run_mode("p", RunMode::Paused).await.unwrap();
+    fixture.registry.set_run_mode("p", RunMode::Paused, None).await.unwrap();
     let paused =
         until(&supervisor, |status| status.tasks.iter().all(|t| t.state == TaskState::Stopped)).await;
     assert_eq!(paused.state, ProcessorState::Paused);
     fixture.append(&["b"]);
     assert_eq!(fixture.values("out"), ["a"]);
-    fixture.registry.set_run_mode("p", RunMode::Running).await.unwrap();
+    fixture.registry.set_run_mode("p", RunMode::Running, None).await.unwrap();
     fixture.caught_up().await;
     supervisor.stop().await;
     assert_eq!(fixture.values("out"), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_processor_that_fails_too_many_records_is_paused_before_it_drains_its_input() {
+    let fixture = Fixture::new().await;
+    let mut definition = fixture.definition();
+    definition.on_error.breaker.failures_min = 5;
+    definition.commit.records_max = 3;
+    fixture.deploy(definition).await;
+    let mut values = vec!["good 1", "good 2"];
+    values.extend(["poison"; 50]);
+    fixture.append(&values);
+    let supervisor = fixture.supervisor();
+    let paused = until(&supervisor, |status| {
+        status.state == ProcessorState::Paused && status.tasks.iter().all(|t| t.state != TaskState::Running)
+    });
+    let cause = paused.await.cause.unwrap();
+    assert_eq!(cause, "5 of 7 records failed within 60000 ms; the last: cannot take poison");
+    assert_eq!(fixture.values("out"), ["good 1", "good 2"]);
+    let committed = async {
+        loop {
+            if fixture.cluster.with(|cluster| cluster.committed_offset("p", "in", 0)) == Some(6) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within(committed).await;
+    assert_eq!(fixture.values("p.dlq").len(), 4, "the fifth is where it stopped");
+    // Somebody who knows better lets it go on.
+    let mut definition = fixture.definition();
+    definition.on_error.breaker.failures_percent = 0;
+    fixture.deploy(definition).await;
+    fixture.registry.set_run_mode("p", RunMode::Running, None).await.unwrap();
+    fixture.caught_up().await;
+    supervisor.stop().await;
+    assert_eq!(fixture.values("p.dlq").len(), 50);
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@ use super::*;
 /// The fault of one record through an instance of that behaviour, which must be dead afterwards.
 fn fatal(fixture: &Fixture, name: &str, options: InstanceOptions) -> ProcessFault {
     let mut instance = fixture.instance(name, options).unwrap();
-    let fault = instance.process(&batch(&["a"])).map(|output| output.len()).unwrap_err();
+    let fault = instance.run(&batch(&["a"])).map(|output| output.len()).unwrap_err();
     assert!(!fault.instance_survives(), "{fault}");
-    assert_eq!(instance.process(&batch(&["a"])).map(|output| output.len()), Err(ProcessFault::Dead));
+    assert_eq!(instance.run(&batch(&["a"])).map(|output| output.len()), Err(ProcessFault::Dead));
     fault
 }
 
@@ -24,14 +24,14 @@ fn an_endless_loop_is_stopped_at_its_deadline() {
 fn slow_is_not_too_slow() {
     let fixture = Fixture::new();
     let mut instance = fixture.behaving("test-guest-flat", "slow");
-    assert!(instance.process(&batch(&["a"])).is_ok());
+    assert!(instance.run(&batch(&["a"])).is_ok());
 }
 
 #[test]
 fn sleeping_takes_no_time() {
     let fixture = Fixture::new();
     for name in with_wasi() {
-        assert!(fixture.behaving(name, "sleep").process(&batch(&["a", "b"])).is_ok());
+        assert!(fixture.behaving(name, "sleep").run(&batch(&["a", "b"])).is_ok());
     }
 }
 
@@ -50,9 +50,9 @@ fn a_batch_larger_than_the_guests_memory_is_refused_before_the_call() {
     let big = "x".repeat(17 << 20);
     for name in BOTH {
         let mut instance = fixture.behaving(name, "uppercase");
-        let fault = instance.process(&batch(&[&big])).map(|output| output.len()).unwrap_err();
+        let fault = instance.run(&batch(&[&big])).map(|output| output.len()).unwrap_err();
         assert!(matches!(fault, ProcessFault::InputTooLarge { .. }), "{fault}");
-        assert!(instance.process(&batch(&["a"])).is_ok());
+        assert!(instance.run(&batch(&["a"])).is_ok());
     }
 }
 
@@ -171,7 +171,7 @@ fn a_flood_of_log_lines_is_counted_and_long_lines_are_cut() {
     let mut options = fixture.options("log-flood");
     options.limits.log_lines_per_second = 10;
     options.limits.log_line_bytes_max = 5;
-    fixture.instance("test-guest-flat", options).unwrap().process(&batch(&["a"])).unwrap();
+    fixture.instance("test-guest-flat", options).unwrap().run(&batch(&["a"])).unwrap();
     let messages = fixture.messages();
     // A slow machine may see a second begin within the thousand lines.
     assert!((10..500).contains(&messages.len()), "{}", messages.len());
@@ -184,6 +184,6 @@ fn a_dead_instance_leaves_others_alone() {
     let mut good = fixture.behaving("test-guest-flat", "uppercase");
     fatal(&fixture, "test-guest-flat", fixture.options("panic"));
     for _ in 0..100 {
-        assert_eq!(good.process(&batch(&["a", "b"])).unwrap().len(), 2);
+        assert_eq!(good.run(&batch(&["a", "b"])).unwrap().len(), 2);
     }
 }

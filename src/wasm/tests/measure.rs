@@ -29,7 +29,7 @@ fn what_a_record_costs() {
             let mut options = fixture.options("copy");
             options.limits = Limits::default();
             let mut instance = fixture.instance(name, options).unwrap();
-            best(|| drop(black_box(instance.process(&input).unwrap())))
+            best(|| drop(black_box(instance.run(&input).unwrap())))
         });
         let mut buffer = Vec::new();
         let slice = best(|| input.write_flat(black_box(&mut buffer)));

@@ -131,5 +131,5 @@ fn a_removed_module_is_gone_and_its_instances_live_on() {
     assert!(host.list().unwrap().is_empty());
     assert_eq!(host.load(&digest).unwrap_err(), PluginError::NotFound(digest));
     assert_eq!(host.remove(&digest).unwrap_err(), PluginError::NotFound(digest));
-    assert!(instance.process(&batch(&["a"])).is_ok());
+    assert!(instance.run(&batch(&["a"])).is_ok());
 }

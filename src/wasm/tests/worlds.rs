@@ -6,8 +6,8 @@ fn both_worlds_give_the_same_records_for_the_same_input() {
     let input = batch_of(vec![chunk(5, &[Some(b"one"), None]), chunk(9, &[Some(b"three")])]);
     let mut outputs = BOTH.map(|name| {
         let mut instance = fixture.behaving(name, "uppercase");
-        instance.process(&batch(&["warm", "up"])).unwrap();
-        instance.process(&input).unwrap()
+        instance.run(&batch(&["warm", "up"])).unwrap();
+        instance.run(&input).unwrap()
     });
     let [flat, typed] = &mut outputs;
     assert_eq!(flat.bytes(), typed.bytes());
@@ -25,7 +25,7 @@ fn both_worlds_give_the_same_records_for_the_same_input() {
 fn an_empty_batch_gives_an_empty_output() {
     let fixture = Fixture::new();
     for name in BOTH {
-        assert!(fixture.behaving(name, "uppercase").process(&batch(&[])).unwrap().is_empty());
+        assert!(fixture.behaving(name, "uppercase").run(&batch(&[])).unwrap().is_empty());
     }
 }
 
@@ -36,12 +36,12 @@ fn a_failing_record_is_named_and_the_instance_lives_on() {
         for (behaviour, reason) in [("fail-on", FaultReason::Reject), ("retry-on", FaultReason::Retry)] {
             let mut instance = fixture.behaving(name, behaviour);
             let input = batch_of(vec![chunk(0, &[Some(b"a"), Some(b"b")]), chunk(2, &[Some(b"poison")])]);
-            let fault = instance.process(&input).map(|output| output.len()).unwrap_err();
+            let fault = instance.run(&input).map(|output| output.len()).unwrap_err();
             assert!(
                 matches!(fault, ProcessFault::Record { index: 2, reason: r, .. } if r == reason),
                 "{fault}"
             );
-            assert_eq!(instance.process(&batch(&["fine"])).unwrap().len(), 1);
+            assert_eq!(instance.run(&batch(&["fine"])).unwrap().len(), 1);
         }
     }
 }
@@ -52,7 +52,7 @@ fn guests_cannot_tell_two_runs_apart() {
     for name in with_wasi() {
         let [first, second] = [0, 1].map(|_| {
             let mut instance = fixture.behaving(name, "ambient");
-            let rounds = [0, 1].map(|_| instance.process(&batch(&["a", "b"])).unwrap().bytes().to_vec());
+            let rounds = [0, 1].map(|_| instance.run(&batch(&["a", "b"])).unwrap().bytes().to_vec());
             rounds.concat()
         });
         assert_eq!(first, second);
@@ -67,7 +67,7 @@ fn guests_know_who_they_are_and_what_they_print_is_logged() {
     let fixture = Fixture::new();
     for name in with_wasi() {
         fixture.behaving(name, "log-context");
-        fixture.behaving(name, "print").process(&batch(&["a"])).unwrap();
+        fixture.behaving(name, "print").run(&batch(&["a"])).unwrap();
         let lines = std::mem::take(&mut *fixture.lines.lock());
         let seen: Vec<_> = lines.iter().map(|line| (line.source, line.message.as_str())).collect();
         assert_eq!(
@@ -87,11 +87,11 @@ fn the_examples_run() {
     let mut quakes = fixture.behaving("quake-alerts", "");
     let quake = r#"{"id":"x","properties":{"mag":6.5,"place":"9 km W of Hilo, Hawaii","time":1},
         "geometry":{"coordinates":[1.0,2.0,3.0]}}"#;
-    let output = quakes.process(&batch(&[quake])).unwrap();
+    let output = quakes.run(&batch(&[quake])).unwrap();
     assert_eq!(output.topics().collect::<Vec<_>>(), ["quakes.classified", "quakes.alerts"]);
     assert!(output.iter().all(|record| record.key == Some(b"Hawaii")));
-    let fault = quakes.process(&batch(&[quake, "no json"])).map(|output| output.len()).unwrap_err();
+    let fault = quakes.run(&batch(&[quake, "no json"])).map(|output| output.len()).unwrap_err();
     assert!(matches!(fault, ProcessFault::Record { index: 1, .. }));
-    let output = fixture.behaving("redact", "").process(&batch(&["to ann@example.org"])).unwrap();
+    let output = fixture.behaving("redact", "").run(&batch(&["to ann@example.org"])).unwrap();
     assert_eq!(output.iter().next().unwrap().value, Some(&b"to [redacted]"[..]));
 }
