@@ -123,6 +123,9 @@ async fn deploy(
         limits: Default::default(),
         on_error: Default::default(),
         run: Default::default(),
+        pause_cause: None,
+        partitioners: Default::default(),
+        work: Default::default(),
     };
     supervisor.create_topics(&definition).await?;
     Ok(registry.put_processor(definition).await?)
