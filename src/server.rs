@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::admin::{AdminListener, AdminState, DeploymentDefaults};
+use crate::admin::{AdminListener, AdminState, Compilations, DeploymentDefaults};
 use crate::broker::{Broker, Endpoint, Stop};
 use crate::clock::Clock;
 use crate::config::{Advertised, FlushPolicy, Listener, ProcessorOptions, ServerConfig};
@@ -23,6 +23,7 @@ use crate::processor::attachments::{Attachments, AttachmentsOptions};
 use crate::processor::backend::Backend;
 use crate::processor::context::Tuning;
 use crate::processor::definition::{CommitPolicy, TaskLimits};
+use crate::processor::inline::InlineProducer;
 use crate::processor::logs::LogLimits;
 use crate::processor::movers::keep_movers;
 use crate::processor::registry::{Persist, Registry, RegistryRecord};
@@ -233,11 +234,20 @@ async fn start_processors(
         log_limits,
     });
     let attachments = Arc::new(attachments.await?);
-    let module_bytes_max = config.processors.module_bytes_max;
-    let ready = Arc::new(|| Ok(()));
-    let admin =
-        AdminState::new(host, registry, Arc::clone(&supervisor), attachments, ready, module_bytes_max)
-            .with_defaults(deployment_defaults(&config.processors));
+    let defaults = deployment_defaults(&config.processors);
+    let producer =
+        InlineProducer::new(Arc::clone(broker), Arc::clone(&host), Arc::clone(&registry), defaults.limits);
+    let admin = AdminState {
+        host,
+        registry,
+        supervisor: Arc::clone(&supervisor),
+        attachments,
+        producer: Arc::new(producer),
+        ready: Arc::new(|| Ok(())),
+        module_bytes_max: config.processors.module_bytes_max,
+        defaults,
+        compilations: Compilations::default(),
+    };
     Ok(Deployments { supervisor, admin })
 }
 

@@ -1,4 +1,4 @@
-//! The body of a deployment, read strictly: a field that is not known is an error with a suggestion,
+//! The bodies of requests, read strictly: a field that is not known is an error with a suggestion,
 //! because a misspelt limit that is silently ignored is found out on the worst day.
 
 use super::{ApiError, DeploymentDefaults};
@@ -12,6 +12,9 @@ use crate::processor::definition::{
 use crate::processor::placement::Partitioner;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+mod records;
+pub(super) use records::parse_records;
 
 /// The definition that a body asks for, with the server's defaults for what it leaves out; `module`
 /// is still as the user wrote it.

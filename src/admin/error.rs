@@ -2,9 +2,11 @@
 //!
 //! The one place where failures of other rooms become answers.
 
+use crate::error_code::ErrorCode;
 use crate::plugin::PluginError;
 use crate::processor::attachments::AttachError;
 use crate::processor::backend::BackendError;
+use crate::processor::inline::InlineError;
 use crate::processor::registry::RegistryError;
 use axum::Json;
 use axum::http::StatusCode;
@@ -86,6 +88,8 @@ impl From<RegistryError> for ApiError {
                 ApiError::new(StatusCode::NOT_FOUND, "PROCESSOR_NOT_FOUND", message)
                     .hint("`tidemill processor list` shows what is deployed.")
             }
+            RegistryError::BuiltIn { .. } => ApiError::new(StatusCode::CONFLICT, "BUILT_IN", message)
+                .hint("It has nothing left to do once the topic's tidemill.partitioner is removed, and goes with the topic."),
             RegistryError::Persist(_) => {
                 ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "STORAGE_ERROR", message)
                     .hint("The server's log says more.")
@@ -131,6 +135,47 @@ impl From<AttachError> for ApiError {
     }
 }
 
+impl From<InlineError> for ApiError {
+    fn from(error: InlineError) -> ApiError {
+        let message = sentence(&error.to_string());
+        let of_kafka = |code: ErrorCode| ApiError::new(status_of(code), code.name(), message.clone());
+        match error {
+            InlineError::Module(error) => error.into(),
+            InlineError::InternalTopic(_) => of_kafka(ErrorCode::InvalidTopicException)
+                .hint("Topics whose names begin with \"__\" are the broker's own; use another topic."),
+            InlineError::UnknownTopic(topic) => of_kafka(ErrorCode::UnknownTopicOrPartition).hint(format!(
+                "`tidemill topic create {topic}` makes it; `tidemill topic list` shows the topics there are."
+            )),
+            InlineError::UnknownPartition { .. } => of_kafka(ErrorCode::UnknownTopicOrPartition)
+                .hint("Nothing of this request was written. Partitions count from 0."),
+            InlineError::NotChosen { .. } => ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "PARTITIONER_FAILED",
+                message,
+            )
+            .hint(
+                "Nothing of this request was written. Look at the records, and at the partitioner's config.",
+            ),
+            InlineError::Bug(_) => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "BUG", message),
+        }
+    }
+}
+
+/// The status of an answer of Kafka's protocol.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of Kafka's codes say that records are not to be taken"
+)]
+pub(super) fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::UnknownTopicOrPartition => StatusCode::NOT_FOUND,
+        ErrorCode::TopicAuthorizationFailed => StatusCode::FORBIDDEN,
+        ErrorCode::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::KafkaStorageError | ErrorCode::UnknownServerError => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
 impl From<BackendError> for ApiError {
     fn from(error: BackendError) -> ApiError {
         let status = match &error {
@@ -151,7 +196,7 @@ impl From<BackendError> for ApiError {
 }
 
 /// The text with a capital and a full stop, as answers have them.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };

@@ -1,4 +1,4 @@
-//! The admin API over HTTP: modules, processors, interceptors, health, metrics.
+//! The admin API over HTTP: modules, processors, interceptors, records, health, metrics.
 //!
 //! Thin: decodes, asks the catalogue, the plugin host or the supervisor, and encodes. Errors are
 //! JSON with a stable code, a sentence and a hint. Decides nothing about records or topics.
@@ -9,12 +9,14 @@ mod interceptors;
 mod metrics;
 mod modules;
 mod processors;
+mod records;
 
 pub use error::ApiError;
 
 use crate::plugin::PluginHost;
 use crate::processor::attachments::Attachments;
 use crate::processor::definition::{CommitPolicy, TaskLimits};
+use crate::processor::inline::InlineProducer;
 use crate::processor::registry::Registry;
 use crate::processor::supervisor::Supervisor;
 use axum::extract::{DefaultBodyLimit, State};
@@ -30,7 +32,7 @@ use tokio::sync::Semaphore;
 
 /// Modules that are compiled at the same time, at most: compiling is heavy and must not starve the broker.
 const COMPILATIONS_MAX: usize = 1;
-/// The largest body of a request that is not a module.
+/// The largest body of a request that brings neither a module nor records.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Says why the server is not ready for traffic yet, if it is not.
@@ -56,48 +58,32 @@ pub struct AdminState {
     pub supervisor: Arc<Supervisor>,
     /// Keeps interceptors attached.
     pub attachments: Arc<Attachments>,
+    /// Writes the records that come over HTTP.
+    pub producer: Arc<InlineProducer>,
     /// Whether the server is ready.
     pub ready: ReadyCheck,
     /// The largest module that may be uploaded.
     pub module_bytes_max: usize,
     /// What a deployment has that does not say otherwise.
     pub defaults: DeploymentDefaults,
-    compilations: Arc<Semaphore>,
+    /// Where modules are compiled.
+    pub compilations: Compilations,
 }
 
-impl AdminState {
-    /// A state with a bounded pool for compiling.
-    pub fn new(
-        host: Arc<dyn PluginHost>,
-        registry: Arc<Registry>,
-        supervisor: Arc<Supervisor>,
-        attachments: Arc<Attachments>,
-        ready: ReadyCheck,
-        module_bytes_max: usize,
-    ) -> AdminState {
-        let compilations = Arc::new(Semaphore::new(COMPILATIONS_MAX));
-        let defaults = DeploymentDefaults::default();
-        AdminState {
-            host,
-            registry,
-            supervisor,
-            attachments,
-            ready,
-            module_bytes_max,
-            defaults,
-            compilations,
-        }
-    }
+/// The bounded pool for compiling.
+#[derive(Clone, Debug)]
+pub struct Compilations(Arc<Semaphore>);
 
-    /// The same, with other defaults for deployments.
-    pub fn with_defaults(self, defaults: DeploymentDefaults) -> AdminState {
-        AdminState { defaults, ..self }
+impl Default for Compilations {
+    fn default() -> Compilations {
+        Compilations(Arc::new(Semaphore::new(COMPILATIONS_MAX)))
     }
 }
 
 /// The API's routes.
 pub fn router(state: AdminState) -> Router {
     let module_limit = DefaultBodyLimit::max(state.module_bytes_max);
+    let records_limit = DefaultBodyLimit::max(state.producer.request_bytes_max());
     Router::new()
         .route("/v1/modules", get(modules::list).post(modules::upload).layer(module_limit))
         .route("/v1/modules/{module}", get(modules::describe).delete(modules::delete))
@@ -115,6 +101,7 @@ pub fn router(state: AdminState) -> Router {
             get(interceptors::describe).put(interceptors::attach).delete(interceptors::detach),
         )
         .route("/v1/interceptors/{name}/logs", get(interceptors::logs))
+        .route("/v1/topics/{topic}/records", post(records::produce).layer(records_limit))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -186,8 +173,9 @@ async fn readyz(State(state): State<AdminState>) -> Response {
 }
 
 async fn not_found(uri: Uri) -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "UNKNOWN_PATH", format!("There is nothing at {}.", uri.path()))
-        .hint("The API's resources are /v1/modules, /v1/processors and /v1/interceptors.")
+    ApiError::new(StatusCode::NOT_FOUND, "UNKNOWN_PATH", format!("There is nothing at {}.", uri.path())).hint(
+        "The API's resources are /v1/modules, /v1/processors, /v1/interceptors and /v1/topics/TOPIC/records.",
+    )
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {

@@ -30,7 +30,7 @@ pub(super) async fn upload(
         return Err(ApiError::invalid("The module is empty.", "Send the component's bytes as the body."));
     }
     let name = query.name.filter(|name| !name.is_empty()).map(check_name).transpose()?;
-    let _slot = state.compilations.acquire().await.map_err(|_| stopping())?;
+    let _slot = state.compilations.0.acquire().await.map_err(|_| stopping())?;
     let host = state.host.clone();
     let described = tokio::task::spawn_blocking(move || host.compile(&module))
         .await

@@ -1,12 +1,15 @@
 //! The admin API over a bound port, with a cluster in memory and a plugin host written in Rust.
 
 use super::*;
+use crate::broker::fixture::TestBroker;
 use crate::processor::tests::{Fixture, within};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 struct Api {
     fixture: Fixture,
+    /// Where records go that come over HTTP.
+    cluster: TestBroker,
     base: String,
     supervisor: Arc<Supervisor>,
     _stop: oneshot::Sender<()>,
@@ -16,15 +19,30 @@ impl Api {
     async fn new() -> Api {
         let fixture = Fixture::new().await;
         let supervisor = Arc::new(fixture.supervisor());
-        let ready: ReadyCheck = Arc::new(|| Ok(()));
-        let (host, registry) = (fixture.host.clone(), fixture.registry.clone());
-        let attachments = Arc::new(fixture.attachments().await);
-        let state = AdminState::new(host, registry, supervisor.clone(), attachments, ready, 1_000);
+        let cluster = TestBroker::new();
+        cluster.broker.set_partitioner_modules(fixture.registry.partitioner_modules());
+        let producer = InlineProducer::new(
+            Arc::clone(&cluster.broker),
+            fixture.host.clone(),
+            fixture.registry.clone(),
+            TaskLimits::default(),
+        );
+        let state = AdminState {
+            host: fixture.host.clone(),
+            registry: fixture.registry.clone(),
+            supervisor: supervisor.clone(),
+            attachments: Arc::new(fixture.attachments().await),
+            producer: Arc::new(producer),
+            ready: Arc::new(|| Ok(())),
+            module_bytes_max: 1_000,
+            defaults: DeploymentDefaults::default(),
+            compilations: Compilations::default(),
+        };
         let listener = AdminListener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let base = format!("http://{}", listener.address());
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(listener.serve(state, async { drop(stopped.await) }));
-        Api { fixture, base, supervisor, _stop: stop }
+        Api { fixture, cluster, base, supervisor, _stop: stop }
     }
 
     /// Status and JSON of one call.
@@ -49,6 +67,10 @@ impl Api {
 
     async fn deploy(&self, name: &str, body: Value) -> (u16, Value) {
         self.call("PUT", &format!("/v1/processors/{name}"), body.to_string()).await
+    }
+
+    async fn send(&self, topic: &str, body: Value) -> (u16, Value) {
+        self.call("POST", &format!("/v1/topics/{topic}/records"), body.to_string()).await
     }
 }
 
@@ -179,6 +201,107 @@ async fn an_interceptor_is_attached_replaced_counted_and_detached() {
     let (status, answer) = api.call("DELETE", "/v1/interceptors/i", "").await;
     assert_eq!((status, code(&answer)), (404, "INTERCEPTOR_NOT_FOUND"));
     assert_eq!(api.call("DELETE", "/v1/modules/judge", "").await.0, 204);
+}
+
+#[tokio::test]
+async fn records_are_written_and_each_is_told_its_place() {
+    let api = Api::new().await;
+    api.cluster.create_topic("t", 2, &[("max.message.bytes", "300")]).await;
+    let records = json!([
+        {"partition": 1, "value": "text"},
+        {"partition": 0, "value": {"a": [1, 2.50]}, "key": "k", "timestamp": 5},
+        {"partition": 1, "value": null},
+        {"partition": 1, "value": {"base64": "AQI="}},
+    ]);
+    let (status, answer) = api.send("t", json!({ "records": records })).await;
+    assert_eq!(status, 200, "{answer}");
+    let places = [(1, 0), (0, 0), (1, 1), (1, 2)];
+    let places = places.map(|(partition, offset)| json!({"partition": partition, "offset": offset}));
+    assert_eq!(answer, json!({ "records": places }));
+    assert_eq!(api.cluster.values("t", 1).await, ["text", "null", "\u{1}\u{2}"]);
+    assert_eq!(api.cluster.values("t", 0).await, [r#"{"a":[1,2.5]}"#]);
+    let large = "x".repeat(400);
+    let mixed = json!([{"partition": 0, "value": "b"}, {"partition": 1, "value": large}]);
+    let (status, answer) = api.send("t", json!({ "records": mixed })).await;
+    assert_eq!((status, answer["records"][0]["offset"].as_i64()), (207, Some(1)), "{answer}");
+    assert_eq!(answer["records"][1]["error"]["code"], "MESSAGE_TOO_LARGE");
+    let (status, answer) = api.send("t", json!({"records": [{"value": large}]})).await;
+    assert_eq!((status, code(&answer)), (413, "MESSAGE_TOO_LARGE"));
+    assert_eq!(answer["records"][0]["error"]["code"], "MESSAGE_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn records_go_where_partitioners_say_or_nowhere() {
+    let api = Api::new().await;
+    api.call("POST", "/v1/modules?name=choose", "partitioner").await;
+    api.call("POST", "/v1/modules?name=job", "some bytes").await;
+    api.cluster.create_topic("own", 3, &[("tidemill.partitioner", "choose")]).await;
+    api.cluster.create_topic("t", 3, &[]).await;
+    let (status, answer) = api.send("own", json!({"records": [{"value": "2 a", "partition": 0}]})).await;
+    assert_eq!((status, &answer["records"][0]["partition"]), (200, &json!(2)), "{answer}");
+    let by = |module: &str, value: &str| json!({"records": [{"value": "1 a"}, {"value": value}], "partitioner": {"module": module}});
+    let (status, answer) = api.send("t", by("choose", "0 b")).await;
+    assert_eq!((status, &answer["records"][0]["partition"]), (200, &json!(1)), "{answer}");
+    let (status, answer) = api.send("t", by("choose", "poison")).await;
+    assert_eq!((status, code(&answer)), (422, "PARTITIONER_FAILED"));
+    assert_eq!(
+        answer["error"]["message"],
+        "The partitioner \"choose\" of the request failed at record 1: poison has no place."
+    );
+    let (status, answer) = api.send("own", json!({"records": [{"value": "trap"}]})).await;
+    assert_eq!((status, code(&answer)), (422, "PARTITIONER_FAILED"));
+    assert_eq!(
+        answer["error"]["message"],
+        "The partitioner \"choose\" of topic \"own\" failed: the plugin trapped: unreachable."
+    );
+    for (module, status, expected) in [("job", 422, "WRONG_KIND"), ("none", 404, "MODULE_NOT_FOUND")] {
+        let (found, answer) = api.send("t", by(module, "0")).await;
+        assert_eq!((found, code(&answer)), (status, expected), "{answer}");
+    }
+    assert_eq!(api.cluster.values("t", 1).await, ["1 a"]);
+}
+
+#[tokio::test]
+async fn records_that_cannot_be_taken_are_refused_with_words() {
+    let api = Api::new().await;
+    api.cluster.create_topic("t", 2, &[]).await;
+    let one = json!({"records": [{"value": "a"}]});
+    let (status, answer) = api.send("missing", one.clone()).await;
+    assert_eq!((status, code(&answer)), (404, "UNKNOWN_TOPIC_OR_PARTITION"));
+    assert_eq!(answer["error"]["message"], "There is no topic \"missing\".");
+    assert!(answer["error"]["hint"].as_str().unwrap().contains("tidemill topic create"), "{answer}");
+    let (status, answer) = api.send("__consumer_offsets", one).await;
+    assert_eq!((status, code(&answer)), (422, "INVALID_TOPIC_EXCEPTION"));
+    let (status, answer) = api.send("t", json!({"records": [{"value": "a", "partition": 2}]})).await;
+    assert_eq!((status, code(&answer)), (404, "UNKNOWN_TOPIC_OR_PARTITION"));
+    assert_eq!(answer["error"]["message"], "Record 0 is for partition 2, and topic \"t\" has 2.");
+    let (status, answer) = api.send("t", json!({"records": [{"valeu": "a"}]})).await;
+    assert_eq!((status, code(&answer)), (400, "UNKNOWN_FIELD"));
+    let (status, answer) = api.call("GET", "/v1/topics/t/records", "").await;
+    assert_eq!((status, code(&answer)), (405, "METHOD_NOT_ALLOWED"));
+    assert!(api.cluster.values("t", 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_broker_s_own_processors_are_shown_and_left_alone() {
+    let api = Api::new().await;
+    let mut mover = crate::processor::definition::tests::definition("__ingress.t", &["__ingress.t"], &["t"]);
+    mover.work = crate::processor::definition::Work::MoveToPartitions;
+    api.fixture.registry.set_movers([mover], Default::default());
+    let (status, shown) = api.call("GET", "/v1/processors/__ingress.t", "").await;
+    assert_eq!((status, &shown["built_in"]), (200, &json!(true)));
+    let path = "/v1/processors/__ingress.t";
+    for (method, action, verb) in
+        [("POST", "/pause", "paused"), ("POST", "/resume", "resumed"), ("DELETE", "", "deleted")]
+    {
+        let (status, answer) = api.call(method, &format!("{path}{action}"), "").await;
+        assert_eq!((status, code(&answer)), (409, "BUILT_IN"));
+        let message = format!(
+            "Processor \"__ingress.t\" is the broker's own and belongs to topic t: it cannot be {verb}."
+        );
+        assert_eq!(answer["error"]["message"], message);
+    }
+    api.supervisor.stop().await;
 }
 
 #[tokio::test]

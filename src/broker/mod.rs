@@ -8,6 +8,8 @@ mod configs;
 mod coordination;
 mod error;
 mod fetch;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod groups;
 mod ingress;
 mod interception;

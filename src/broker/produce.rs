@@ -10,7 +10,7 @@ use crate::broker::transactions::AddToTransaction;
 use crate::broker::{Broker, BrokerError};
 use crate::coordinator::txn::ClientApi;
 use crate::error_code::ErrorCode;
-use crate::ids::{ProducerIdent, TopicPartition, TransactionalId};
+use crate::ids::{Offset, ProducerIdent, TopicPartition, TransactionalId};
 use crate::interceptor::{Client, PendingAcknowledgement};
 use crate::log::AppendOrigin;
 use crate::metadata::image::is_internal_name;
@@ -51,6 +51,15 @@ impl From<BatchError> for BrokerError {
     }
 }
 
+/// Where a batch goes that names a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Destination {
+    /// Where the topic says: into its ingress, if it has a partitioner.
+    OfTopic,
+    /// There: the topic's partitioner has been asked already.
+    Named,
+}
+
 /// A client's batch in the log.
 pub struct Produced {
     /// Where.
@@ -64,6 +73,31 @@ pub struct Produced {
 impl Broker {
     /// Checks a client's batch, has its interceptors judge it, and appends it.
     pub async fn produce(&self, batch: ClientBatch, client: &Client) -> Result<Produced, BrokerError> {
+        self.produce_to(Destination::OfTopic, batch, client).await
+    }
+
+    /// The same for a batch whose partition stands, whatever chooses the partitions of its topic.
+    pub async fn produce_placed(&self, batch: ClientBatch, client: &Client) -> Result<Produced, BrokerError> {
+        self.produce_to(Destination::Named, batch, client).await
+    }
+
+    /// Waits until a client's batch is durable and readable, and tells its interceptors; answers its first offset.
+    pub async fn settle(&self, produced: Produced) -> Result<Offset, BrokerError> {
+        let Produced { partition, committed, pending } = produced;
+        let settled = self.committed(&partition, committed.position).await.map(|()| committed.base_offset);
+        if let Some(pending) = pending {
+            let outcome = settled.as_ref().map(|base_offset| *base_offset).map_err(BrokerError::code);
+            Box::pin(pending.tell(outcome)).await;
+        }
+        settled
+    }
+
+    async fn produce_to(
+        &self,
+        destination: Destination,
+        batch: ClientBatch,
+        client: &Client,
+    ) -> Result<Produced, BrokerError> {
         let topic_partition = &batch.topic_partition;
         if is_internal_name(topic_partition.topic.as_str()) {
             let message =
@@ -73,7 +107,10 @@ impl Broker {
         let partition = self.partition(topic_partition)?;
         let rules = self.client_rules(topic_partition, batch.zstd)?;
         let checked = check_client_batch(batch.bytes, &rules)?;
-        let partition = self.append_target(partition, checked.header())?;
+        let partition = match destination {
+            Destination::OfTopic => self.append_target(partition, checked.header())?,
+            Destination::Named => partition,
+        };
         let passed = self.intercept(client, (topic_partition, &partition), checked, &rules).await?;
         let appended = self.append_as(&partition, &passed.batch, passed.origin, batch.transaction).await;
         match (appended, passed.pending) {

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
+use super::fixture::TestBroker as Cluster;
 use super::*;
-use crate::clock::Timestamp;
 use crate::coordinator::group::{
     CommittedPartition, Event, FetchPartitions, MemberOfGeneration, OffsetCommit, OffsetStability, Reply,
 };
@@ -53,24 +52,6 @@ const STEPS: [Step; 7] = [
     Step::PrepareDurableMarkersUnderWay,
     Step::CompleteLogged,
 ];
-
-struct Cluster {
-    broker: Arc<Broker>,
-    _stop: (watch::Sender<bool>, watch::Sender<bool>),
-}
-
-fn open(sim: &SimDisk) -> Cluster {
-    let mut config = ServerConfig::default();
-    config.groups.offsets_topic_partitions = 2;
-    config.transactions.state_log_partitions = 2;
-    let (clients, clients_stop) = watch::channel(false);
-    let (coordinators, coordinators_stop) = watch::channel(false);
-    let stop = Stop { clients: clients_stop, coordinators: coordinators_stop };
-    let disk = Disk::simulated(sim.clone());
-    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
-    let (broker, _) = Broker::open(config, disk, clock, stop).expect("opens what a crash leaves");
-    Cluster { broker, _stop: (clients, coordinators) }
-}
 
 fn partition(topic: &str) -> TopicPartition {
     TopicPartition::new(TopicName::new(topic), PartitionIndex::ZERO)
@@ -279,12 +260,12 @@ async fn after_a_power_cut_at_any_step_a_transaction_is_there_whole_or_not_at_al
     for step in STEPS {
         for seed in 0..SEEDS {
             let sim = SimDisk::new();
-            let cluster = open(&sim);
+            let cluster = Cluster::on(&sim);
             cluster.topics().await;
             let old = cluster.run_to(step).await;
             let left = sim.crash(seed);
             drop(cluster);
-            let reopened = open(&left);
+            let reopened = Cluster::on(&left);
             reopened.check(step, old, &format!("{step:?}, seed {seed}")).await;
         }
     }
@@ -295,18 +276,18 @@ async fn a_second_power_cut_while_the_first_is_being_repaired_changes_nothing() 
     for step in [Step::OffsetCommitLogged, Step::PrepareDurableMarkersUnderWay] {
         for seed in 0..SEEDS {
             let sim = SimDisk::new();
-            let cluster = open(&sim);
+            let cluster = Cluster::on(&sim);
             cluster.topics().await;
             let old = cluster.run_to(step).await;
             let once = sim.crash(seed);
-            let repairing = open(&once);
+            let repairing = Cluster::on(&once);
             // As far as the coordinators come on their own in these few turns.
             for _ in 0..seed {
                 tokio::task::yield_now().await;
             }
             let twice = once.crash(seed.wrapping_mul(31));
             drop(repairing);
-            open(&twice).check(step, old, &format!("{step:?}, twice, seed {seed}")).await;
+            Cluster::on(&twice).check(step, old, &format!("{step:?}, twice, seed {seed}")).await;
         }
     }
 }
@@ -314,7 +295,7 @@ async fn a_second_power_cut_while_the_first_is_being_repaired_changes_nothing() 
 #[tokio::test]
 async fn a_commit_asked_for_again_answers_the_same_and_an_abort_after_it_is_refused() {
     let sim = SimDisk::new();
-    let cluster = open(&sim);
+    let cluster = Cluster::on(&sim);
     cluster.topics().await;
     let producer = cluster.run_to(Step::SecondDataDurable).await;
     let next = cluster.end(producer, EndTransaction::Commit).await.expect("commits");
@@ -327,7 +308,7 @@ async fn a_commit_asked_for_again_answers_the_same_and_an_abort_after_it_is_refu
 #[tokio::test]
 async fn a_deleted_and_recreated_topic_starts_empty_and_the_old_files_are_gone() {
     let sim = SimDisk::new();
-    let cluster = open(&sim);
+    let cluster = Cluster::on(&sim);
     cluster.topics().await;
     cluster.run_to(Step::CompleteLogged).await;
     let old_id = cluster.broker.partition(&partition("a")).expect("exists").topic_id();
@@ -345,7 +326,7 @@ async fn a_deleted_and_recreated_topic_starts_empty_and_the_old_files_are_gone()
 async fn a_recreated_topic_opens_after_a_power_cut_whatever_was_recorded_of_the_old_one() {
     for checkpoint_between in [true, false] {
         let sim = SimDisk::new();
-        let cluster = open(&sim);
+        let cluster = Cluster::on(&sim);
         cluster.topics().await;
         cluster.run_to(Step::CompleteLogged).await;
         cluster.broker.maintain_once().expect("checkpoints");
@@ -360,7 +341,7 @@ async fn a_recreated_topic_opens_after_a_power_cut_whatever_was_recorded_of_the_
         cluster.append_durably(producer, "a").await;
         cluster.end(producer, EndTransaction::Commit).await.expect("commits");
         cluster.wait_until_complete().await;
-        let after = open(&sim.crash(1));
+        let after = Cluster::on(&sim.crash(1));
         assert_eq!(after.visible("a").await, 1);
     }
 }
@@ -369,7 +350,7 @@ async fn a_recreated_topic_opens_after_a_power_cut_whatever_was_recorded_of_the_
 #[tokio::test]
 async fn a_transaction_that_begins_while_the_last_one_s_markers_are_written_is_not_refused() {
     let sim = SimDisk::new();
-    let cluster = open(&sim);
+    let cluster = Cluster::on(&sim);
     cluster.topics().await;
     let mut producer = cluster.init().await;
     for turn in 0..50 {
@@ -386,7 +367,7 @@ async fn a_transaction_that_begins_while_the_last_one_s_markers_are_written_is_n
 #[tokio::test]
 async fn a_marker_that_a_groups_log_refuses_leaves_the_group_as_it_was() {
     let sim = SimDisk::new();
-    let cluster = open(&sim);
+    let cluster = Cluster::on(&sim);
     cluster.topics().await;
     let first = cluster.init().await;
     cluster.commit_offset(first).await;

@@ -33,6 +33,8 @@ pub enum Call<'a> {
     Post,
     /// Send bytes to it.
     Upload(&'a [u8]),
+    /// Send a document to it.
+    Send(&'a Value),
     /// Make it this.
     Put(&'a Value),
 }
@@ -65,6 +67,7 @@ impl AdminApi {
             Call::Upload(bytes) => {
                 self.agent.post(&url).header("content-type", "application/wasm").send(bytes)
             }
+            Call::Send(body) => self.agent.post(&url).send_json(body),
             Call::Put(body) => self.agent.put(&url).send_json(body),
         };
         let mut response = sent.map_err(|error| self.unreachable(&error))?;

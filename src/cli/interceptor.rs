@@ -155,7 +155,9 @@ fn attach(global: &GlobalArgs, api: &AdminApi, args: &AttachArgs) -> Result<Repo
     overlay(&mut manifest, args);
     let name = check(&manifest)?;
     let base = args.file.as_deref().filter(|_| args.module.is_none());
-    manifest::push_module(global, &mut manifest.module, base)?;
+    if let Some(module) = &mut manifest.module {
+        manifest::push_module(global, module, base)?;
+    }
     let body = serde_json::to_value(&manifest)
         .map_err(|error| CliError::usage(format!("cannot put the request together: {error}")))?;
     let answer = api.call(Call::Put(&body), &path(&name))?;

@@ -48,13 +48,15 @@ pub(super) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, CliError> {
 /// relative to the manifest, a flag's to where one stands.
 pub(super) fn push_module(
     global: &GlobalArgs,
-    module: &mut Option<String>,
+    module: &mut String,
     manifest: Option<&Path>,
 ) -> Result<(), CliError> {
-    if let Some(file) = module.as_ref().filter(|module| module.ends_with(".wasm")) {
+    if module.ends_with(".wasm") {
         let base = manifest.and_then(Path::parent).unwrap_or(Path::new(""));
-        let pushed = module::push(global, &base.join(file), None)?;
-        *module = pushed.get("digest").and_then(Value::as_str).map(str::to_owned);
+        let pushed = module::push(global, &base.join(&*module), None)?;
+        if let Some(digest) = pushed.get("digest").and_then(Value::as_str) {
+            digest.clone_into(module);
+        }
     }
     Ok(())
 }

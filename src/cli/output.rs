@@ -4,6 +4,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use serde_json::Value;
@@ -181,17 +183,7 @@ pub fn human_bytes(bytes: u64) -> String {
 
 /// Bytes in base64 (RFC 4648, padded): how JSON carries what is not UTF-8.
 pub fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group =
-            chunk.iter().fold(0u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            let sextet = (group >> (18 - 6 * position) & 63) as usize;
-            text.push(if position <= chunk.len() { char::from(ALPHABET[sextet]) } else { '=' });
-        }
-    }
-    text
+    STANDARD.encode(bytes)
 }
 
 /// Shows that work goes on, if it takes more than a moment and a terminal is there to show it on.

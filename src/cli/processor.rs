@@ -145,6 +145,17 @@ struct Manifest {
     limits: Limits,
     #[serde(default, skip_serializing_if = "is_default")]
     on_error: OnError,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    partitioners: BTreeMap<String, Partitioner>,
+}
+
+/// What chooses the partitions of an output topic.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Partitioner {
+    module: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    config: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -201,7 +212,7 @@ fn act(api: &AdminApi, name: &str, verb: &str, done: &str) -> Result<Report, Cli
     Ok(Report::line(format!("{done} processor {name}"), json))
 }
 
-/// The fields, and below them a row for each task.
+/// The fields, and below them a row for each output's partitioner and for each task.
 fn described(answer: Value) -> Report {
     let columns = [
         "topic",
@@ -219,10 +230,21 @@ fn described(answer: Value) -> Report {
     let row = |task: &Value| columns.iter().map(|column| shown(task.get(column))).collect();
     let rows: Vec<Vec<String>> = elements(&answer, "tasks").iter().map(row).collect();
     let mut rest = answer.clone();
-    if let Some(map) = rest.as_object_mut() {
+    let map = rest.as_object_mut();
+    let partitioners = map.and_then(|map| {
         map.remove("tasks");
-    }
+        map.remove("partitioners")
+    });
     let mut blocks = vec![fields(&rest)];
+    let partitioner = |(topic, partitioner): (&String, &Value)| {
+        vec![topic.clone(), shown(partitioner.get("module")), shown(partitioner.get("config"))]
+    };
+    let partitioners = partitioners.as_ref().and_then(Value::as_object).into_iter().flatten();
+    let partitioners: Vec<Vec<String>> = partitioners.map(partitioner).collect();
+    if !partitioners.is_empty() {
+        let headers: &[_] = &["OUTPUT", "PARTITIONER", "CONFIG"];
+        blocks.push(Block::Table { headers, rows: partitioners });
+    }
     if !rows.is_empty() {
         let headers: &[_] = &[
             "TOPIC",
@@ -263,7 +285,12 @@ fn deploy(global: &GlobalArgs, api: &AdminApi, args: &DeployArgs) -> Result<Repo
     overlay(&mut manifest, args);
     let name = check_manifest(&manifest)?;
     let base = args.file.as_deref().filter(|_| args.module.is_none());
-    manifest::push_module(global, &mut manifest.module, base)?;
+    if let Some(module) = &mut manifest.module {
+        manifest::push_module(global, module, base)?;
+    }
+    for partitioner in manifest.partitioners.values_mut() {
+        manifest::push_module(global, &mut partitioner.module, args.file.as_deref())?;
+    }
     let body = serde_json::to_value(&manifest)
         .map_err(|error| CliError::usage(format!("cannot put the request together: {error}")))?;
     let answer = api.call(Call::Put(&body), &path(&name))?;

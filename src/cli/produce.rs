@@ -1,13 +1,18 @@
 //! `tidemill produce`: lines of standard input become records.
 //!
-//! With a transactional id the whole input is one transaction, committed at its end.
+//! With a transactional id the whole input is one transaction, committed at its end. With a partitioner the
+//! lines go over the admin API, whose server asks the module.
 
+mod over_http;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
-use super::error::CliError;
-use super::output::Report;
+use super::error::{CliError, ExitKind};
+use super::output::{Format, Report};
 use super::{GlobalArgs, parse_pair, time};
 
 /// Arguments of `produce`.
@@ -43,6 +48,17 @@ pub struct ProduceArgs {
     /// Abort the transaction at the end, to see what readers see of it: nothing
     #[arg(long, requires = "transactional_id")]
     pub(super) abort: bool,
+    /// The module that chooses the partitions: a name, a digest's beginning, or a .wasm file, which is uploaded first.
+    /// Records go over the admin API
+    #[arg(
+        long,
+        value_name = "MODULE",
+        conflicts_with_all = ["partition", "compression", "acks", "transactional_id"]
+    )]
+    pub(super) partitioner: Option<String>,
+    /// A setting for the partitioner; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair, requires = "partitioner")]
+    pub(super) partitioner_config: Vec<(String, String)>,
     /// How long a record may take to arrive
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time::parse_duration)]
     pub(super) timeout: Duration,
@@ -75,7 +91,6 @@ pub enum Acks {
 
 /// One line as key and value.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only the client reads lines"))]
 pub(super) struct Line<'a> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
@@ -83,7 +98,6 @@ pub(super) struct Line<'a> {
 
 /// Splits a line, without its end, as the arguments say; a line without the separator is refused,
 /// because guessing would put keys into values.
-#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only the client reads lines"))]
 pub(super) fn split_line<'a>(args: &'a ProduceArgs, line: &'a [u8]) -> Result<Line<'a>, CliError> {
     let (key, value) = match args.key_separator.as_deref().filter(|separator| !separator.is_empty()) {
         None => (args.key.as_deref().map(str::as_bytes), line),
@@ -101,13 +115,53 @@ pub(super) fn split_line<'a>(args: &'a ProduceArgs, line: &'a [u8]) -> Result<Li
     Ok(Line { key, value: if is_null { None } else { Some(value) } })
 }
 
+pub(super) fn run(global: &GlobalArgs, args: &ProduceArgs) -> Result<Report, CliError> {
+    match &args.partitioner {
+        Some(module) => over_http::run(global, args, module),
+        None => over_kafka(global, args),
+    }
+}
+
 #[cfg(not(feature = "client"))]
-pub(super) fn run(_: &GlobalArgs, _: &ProduceArgs) -> Result<Report, CliError> {
+fn over_kafka(_: &GlobalArgs, _: &ProduceArgs) -> Result<Report, CliError> {
     Err(super::without_client())
 }
 
 #[cfg(feature = "client")]
-pub(super) use with_client::{producer_config, run, send};
+use with_client::over_kafka;
+#[cfg(feature = "client")]
+pub(super) use with_client::{producer_config, send};
+
+/// First and last offset of each partition that was written to.
+type Offsets = BTreeMap<i32, (i64, i64)>;
+
+fn extend(offsets: &mut Offsets, partition: i32, offset: i64) {
+    let range = offsets.entry(partition).or_insert((offset, offset));
+    *range = (range.0.min(offset), range.1.max(offset));
+}
+
+/// What people are told at the end, as data is not.
+fn summary(global: &GlobalArgs, args: &ProduceArgs, records: u64, end: Option<&str>) {
+    if global.format == Format::Json {
+        return;
+    }
+    let plural = if records == 1 { "record" } else { "records" };
+    match end {
+        Some(end) => eprintln!("{records} {plural} to {} in a transaction: {end}", args.topic),
+        None => eprintln!("{records} {plural} to {}", args.topic),
+    }
+}
+
+fn report(args: &ProduceArgs, records: u64, end: Option<&str>, offsets: &Offsets) -> Report {
+    let range = |(partition, (first, last)): (&i32, &(i64, i64))| json!({"partition": partition, "first_offset": first, "last_offset": last});
+    let offsets: Vec<_> = offsets.iter().map(range).collect();
+    let json = json!({"topic": args.topic, "records": records, "transaction": end, "offsets": offsets});
+    Report { blocks: Vec::new(), json, failures: Vec::new() }
+}
+
+fn interrupted() -> CliError {
+    CliError::new(ExitKind::Interrupted, "INTERRUPTED", "stopped before the end of the input")
+}
 
 #[cfg(feature = "client")]
 mod with_client {
@@ -117,12 +171,9 @@ mod with_client {
     use rdkafka::error::{KafkaError, RDKafkaErrorCode};
     use rdkafka::message::{Header, OwnedHeaders};
     use rdkafka::producer::{BaseRecord, Producer as _};
-    use serde_json::json;
 
-    use super::super::error::ExitKind;
     use super::super::interrupt::Interrupt;
     use super::super::kafka::{Deliveries, Producer, base_config, create, timeout_ms, translate};
-    use super::super::output::Format;
     use super::super::time::now;
     use super::*;
 
@@ -188,7 +239,7 @@ mod with_client {
         }
     }
 
-    pub(in super::super) fn run(global: &GlobalArgs, args: &ProduceArgs) -> Result<Report, CliError> {
+    pub(super) fn over_kafka(global: &GlobalArgs, args: &ProduceArgs) -> Result<Report, CliError> {
         let id = args.transactional_id.as_deref();
         let mut config = producer_config(global, args.acks, args.compression, id, args.timeout)?;
         config.set("linger.ms", "5");
@@ -218,28 +269,15 @@ mod with_client {
             }
         };
         flushed?;
-        summary(global, args, &producer, end);
+        let delivered = producer.context().snapshot();
+        summary(global, args, delivered.records, end);
         if interrupt.requested() {
-            return Err(CliError::new(
-                ExitKind::Interrupted,
-                "INTERRUPTED",
-                "stopped before the end of the input",
-            ));
+            return Err(interrupted());
         }
-        match producer.context().first_error() {
+        match delivered.first_error {
             // What an aborted transaction purged did not fail.
             Some(error) if end != Some("aborted") => Err(error),
-            Some(_) | None => {
-                let delivered = producer.context().snapshot();
-                let offsets: Vec<_> = delivered
-                    .offsets
-                    .iter()
-                    .map(|(partition, (first, last))| json!({"partition": partition, "first_offset": first, "last_offset": last}))
-                    .collect();
-                let json = json!({"topic": args.topic, "records": delivered.records, "transaction": end,
-                    "offsets": offsets});
-                Ok(Report { blocks: Vec::new(), json, failures: Vec::new() })
-            }
+            Some(_) | None => Ok(report(args, delivered.records, end, &delivered.offsets)),
         }
     }
 
@@ -281,18 +319,6 @@ mod with_client {
                 .first_error()
                 .unwrap_or_else(|| translate(&error, "not all records arrived in time"))
         })
-    }
-
-    fn summary(global: &GlobalArgs, args: &ProduceArgs, producer: &Producer, end: Option<&str>) {
-        if global.format == Format::Json {
-            return;
-        }
-        let records = producer.context().snapshot().records;
-        let plural = if records == 1 { "record" } else { "records" };
-        match end {
-            Some(end) => eprintln!("{records} {plural} to {} in a transaction: {end}", args.topic),
-            None => eprintln!("{records} {plural} to {}", args.topic),
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::dead_letter::{DeadLetter, write_dead_letter};
 use super::definition::{ProcessorDefinition, TaskLimits, Work};
-use super::partitioner::{StickyPartition, partition_for_key};
+use super::partitioner::StickyPartition;
 use super::placement::{ChoiceError, OutputTopic, Partitioners, batch_to_place};
 use super::span::Span;
 use super::unit::Unit;
@@ -285,12 +285,10 @@ impl Engine {
     }
 
     fn place_record(&self, topic: &TopicName, record: &OutputRecord<'_>) -> Result<TopicPartition, Fault> {
-        let count = self.outputs.get(topic).map_or(0, |output| output.partitions);
-        let chosen = match (record.partition, record.key) {
-            (Some(partition), _) => Some(partition).filter(|partition| partition.value() < count),
-            (None, Some(key)) => partition_for_key(key, count),
-            (None, None) => self.sticky.partition(count),
-        };
+        let output = self.outputs.get(topic);
+        let count = output.map_or(0, |output| output.partitions);
+        let chosen =
+            output.and_then(|output| output.partition_for(record.partition, record.key, self.sticky));
         chosen.map(|partition| TopicPartition::new(topic.clone(), partition)).ok_or_else(|| {
             let message = match record.partition {
                 Some(asked) => {

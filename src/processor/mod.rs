@@ -15,6 +15,7 @@ pub mod definition;
 mod engine;
 #[cfg(test)]
 pub(crate) mod fake_host;
+pub mod inline;
 mod isolation;
 pub mod logs;
 mod manager;

@@ -4,10 +4,13 @@
 //! Partitioners are users' code: they are called on blocking threads, and their choices checked as a whole.
 
 use super::engine::panic_text;
+use super::partitioner::{StickyPartition, partition_for_key};
+use super::registry::{Registry, RegistryError};
+use crate::broker::TopicPartitioner;
 use crate::ids::{PartitionIndex, TopicName};
 use crate::plugin::{
     CounterSink, InputBatch, InputChunk, Limits, LogSink, ModuleDigest, PartitionerInstance,
-    PartitionerOptions, PluginHost, ProcessFault,
+    PartitionerOptions, PluginHost, PluginKind, ProcessFault,
 };
 use crate::wire::record_batch::{BatchBuilder, BatchOptions, RawRecord};
 use serde::{Deserialize, Serialize};
@@ -51,6 +54,33 @@ impl OutputTopic {
             (Some((_, Asked::WherePartitionIsOpen)), Some(_)) | (None, _) => None,
         }
     }
+
+    /// Where a record goes for which no partitioner is asked; `None` if there is no such partition.
+    pub fn partition_for(
+        &self,
+        named: Option<PartitionIndex>,
+        key: Option<&[u8]>,
+        sticky: StickyPartition,
+    ) -> Option<PartitionIndex> {
+        match (named, key) {
+            (Some(partition), _) => Some(partition).filter(|partition| partition.value() < self.partitions),
+            (None, Some(key)) => partition_for_key(key, self.partitions),
+            (None, None) => sticky.partition(self.partitions),
+        }
+    }
+}
+
+/// What chooses a topic's partitions: its own partitioner, whose module is looked up, comes before the writer's.
+pub fn partitioner_of(
+    own: Option<TopicPartitioner>,
+    writers: Option<&Partitioner>,
+    registry: &Registry,
+) -> Result<Option<(Partitioner, Asked)>, RegistryError> {
+    let Some(TopicPartitioner { module, config }) = own else {
+        return Ok(writers.map(|partitioner| (partitioner.clone(), Asked::WherePartitionIsOpen)));
+    };
+    let module = registry.module_of_kind(&module, PluginKind::Partitioner)?.digest;
+    Ok(Some((Partitioner { module, config }, Asked::Always)))
 }
 
 /// Why no partitions were chosen.
@@ -169,7 +199,12 @@ impl Partitioners {
 pub fn batch_to_place<'a>(topic: &TopicName, records: impl IntoIterator<Item = RawRecord<'a>>) -> InputBatch {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     records.into_iter().for_each(|record| builder.append_raw_body(record));
-    let batch = builder.build();
+    input_to_place(topic, builder)
+}
+
+/// The same of records that are collected already.
+pub fn input_to_place(topic: &TopicName, records: BatchBuilder) -> InputBatch {
+    let batch = records.build();
     let header = batch.header();
     let chunk = InputChunk {
         base_offset: header.base_offset,

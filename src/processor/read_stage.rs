@@ -11,12 +11,10 @@ use super::dead_letter::DeadLetter;
 use super::definition::FailureAction;
 use super::engine::{Again, CallError, Engine, Fault, Outputs};
 use super::isolation::Isolation;
-use super::placement::{Asked, OutputTopic, Partitioner};
+use super::placement::{OutputTopic, partitioner_of};
 use super::span::{Span, spans_of};
 use super::unit::Unit;
-use crate::broker::TopicPartitioner;
-use crate::ids::{Offset, TopicId, TopicName};
-use crate::plugin::PluginKind;
+use crate::ids::{Offset, TopicId};
 use crate::state::TaskState;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -392,28 +390,16 @@ impl<'a> ReadStage<'a> {
                 Ok(None) => return Err(ReadEnd::Rewind(format!("output topic \"{topic}\" does not exist"))),
                 Err(error) => return Err(ReadEnd::Rewind(error.to_string())),
             };
-            let partitioner = self.partitioner(&topic, found.partitioner).map_err(ReadEnd::Rewind)?;
+            let writers = self.context.definition.partitioners.get(topic.as_str());
+            let partitioner = partitioner_of(found.partitioner, writers, &self.context.registry);
+            let partitioner = partitioner
+                .map_err(|error| ReadEnd::Rewind(format!("the partitioner of topic \"{topic}\": {error}")))?;
             outputs.insert(topic, OutputTopic { partitions: found.partitions, partitioner });
         }
         let engine = self.engine.as_mut().expect("no call runs");
         let changed = engine.outputs != outputs;
         engine.outputs = outputs;
         Ok(if changed { Refreshed::Changed } else { Refreshed::Same })
-    }
-
-    /// What chooses a topic's partitions: its own partitioner comes before the processor's.
-    fn partitioner(
-        &self,
-        topic: &TopicName,
-        own: Option<TopicPartitioner>,
-    ) -> Result<Option<(Partitioner, Asked)>, String> {
-        let Some(TopicPartitioner { module, config }) = own else {
-            let processors = self.context.definition.partitioners.get(topic.as_str()).cloned();
-            return Ok(processors.map(|partitioner| (partitioner, Asked::WherePartitionIsOpen)));
-        };
-        let found = self.context.registry.module_of_kind(&module, PluginKind::Partitioner);
-        let found = found.map_err(|error| format!("the partitioner of topic \"{topic}\": {error}"))?;
-        Ok(Some((Partitioner { module: found.digest, config }, Asked::Always)))
     }
 }
 

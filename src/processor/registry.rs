@@ -162,6 +162,16 @@ pub enum RegistryError {
     /// No processor has this name.
     #[error("there is no processor \"{0}\"")]
     UnknownProcessor(String),
+    /// The broker's own processors come and go with their topics.
+    #[error("processor \"{name}\" is the broker's own and belongs to topic {topic}: it cannot be {verb}")]
+    BuiltIn {
+        /// The processor.
+        name: String,
+        /// The topic whose records it moves.
+        topic: TopicName,
+        /// What somebody wants of it.
+        verb: &'static str,
+    },
     /// The change could not be kept, and did not happen.
     #[error("the change could not be stored: {0}")]
     Persist(String),
@@ -469,9 +479,7 @@ impl Registry {
     /// Forgets a processor; its committed offsets stay with the group.
     pub async fn delete_processor(&self, name: &str) -> Result<(), RegistryError> {
         let _turn = self.turn.lock().await;
-        if self.processor(name).is_none() {
-            return Err(RegistryError::UnknownProcessor(name.into()));
-        }
+        self.users_processor(name, "deleted")?;
         self.commit(RegistryRecord::DeleteProcessor { name: name.into() }).await
     }
 
@@ -483,12 +491,32 @@ impl Registry {
         cause: Option<String>,
     ) -> Result<(), RegistryError> {
         let _turn = self.turn.lock().await;
-        let known = self.processor(name).ok_or_else(|| RegistryError::UnknownProcessor(name.into()))?;
+        let verb = match run {
+            RunMode::Running => "resumed",
+            RunMode::Paused => "paused",
+        };
+        let known = self.users_processor(name, verb)?;
         if known.run == run {
             return Ok(());
         }
         let definition = ProcessorDefinition { run, pause_cause: cause, ..known.as_ref().clone() };
         self.commit(RegistryRecord::PutProcessor(Box::new(definition))).await
+    }
+
+    /// The processor that somebody has deployed, to change it.
+    fn users_processor(
+        &self,
+        name: &str,
+        verb: &'static str,
+    ) -> Result<Arc<ProcessorDefinition>, RegistryError> {
+        let catalogue = self.catalogue.read();
+        if let Some(processor) = catalogue.processors.get(name) {
+            return Ok(Arc::clone(processor));
+        }
+        match catalogue.movers.get(name).and_then(|mover| mover.outputs.first()) {
+            Some(topic) => Err(RegistryError::BuiltIn { name: name.into(), topic: topic.clone(), verb }),
+            None => Err(RegistryError::UnknownProcessor(name.into())),
+        }
     }
 
     async fn commit(&self, record: RegistryRecord) -> Result<(), RegistryError> {

@@ -13,6 +13,8 @@ mod every_version;
 mod full_disk;
 #[cfg(feature = "client")]
 mod groups;
+#[cfg(all(feature = "client", feature = "wasm"))]
+mod http_produce;
 mod interceptors;
 #[cfg(all(feature = "client", feature = "wasm"))]
 mod partitioners;

@@ -83,7 +83,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("net", &["wire", "log", "broker", "handlers"]),
-    ("admin", &["ids", "metrics", "plugin", "interceptor", "broker", "processor"]),
+    ("admin", &["ids", "error_code", "metrics", "plugin", "interceptor", "broker", "processor"]),
     (
         "testing",
         &[

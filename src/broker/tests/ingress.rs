@@ -11,7 +11,7 @@ use crate::wire::record_batch::ZstdRule;
 const INGRESS: &str = "__ingress.t";
 
 fn cluster(sim: &SimDisk) -> Cluster {
-    let cluster = open(sim);
+    let cluster = Cluster::on(sim);
     let modules = PartitionerModules::from_pointee(["chooser".to_owned()].into());
     cluster.broker.set_partitioner_modules(Arc::new(modules));
     cluster
@@ -140,7 +140,7 @@ async fn a_topic_and_its_ingress_come_grow_and_go_together() {
         assert_eq!(ingress.configs.get(key).map(String::as_str), Some(value), "{key}");
     }
     drop(cluster);
-    let cluster = open(&sim.crash(7));
+    let cluster = Cluster::on(&sim.crash(7));
     assert_eq!((cluster.partitions_of("t"), cluster.partitions_of(INGRESS)), (Some(2), Some(2)));
 }
 

@@ -61,6 +61,32 @@ fn flags_win_over_the_manifest_and_the_rest_of_it_stays() {
 }
 
 #[test]
+fn outputs_may_have_partitioners() {
+    let request = manifest(
+        r#"
+        module = "m"
+        inputs = ["in"]
+        outputs = ["out", "other"]
+        [partitioners.out]
+        module = "word"
+        config = { word = "x" }
+        [partitioners.other]
+        module = "abc"
+        "#,
+    );
+    let body = serde_json::to_value(&request).unwrap();
+    let expected = json!({"out": {"module": "word", "config": {"word": "x"}}, "other": {"module": "abc"}});
+    assert_eq!(body["partitioners"], expected);
+    assert!(toml::from_str::<Manifest>("[partitioners.out]\nmodul = \"m\"").is_err());
+    let blocks = described(json!({"name": "p", "partitioners": expected, "tasks": []})).blocks;
+    let [Block::Table { rows: fields, .. }, Block::Table { rows, .. }] = &blocks[..] else {
+        panic!("{blocks:?}");
+    };
+    assert_eq!(fields[..], [["NAME", "p"]]);
+    assert_eq!(rows[..], [["other", "abc", "-"], ["out", "word", "word=x"]]);
+}
+
+#[test]
 fn a_manifest_with_a_misspelt_field_is_refused() {
     let error = toml::from_str::<Manifest>("modul = \"m\"").unwrap_err().to_string();
     assert!(error.contains("modul"), "{error}");
