@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::error::{CliError, ExitKind};
 use super::http::{AdminApi, Call, elements, fields, path_segment, shown};
-use super::manifest::{self, Limits, is_default, over};
+use super::manifest::{self, is_default, over};
 use super::output::{Block, Report, confirm, spinner};
 use super::time::{now, pause};
 use super::{GlobalArgs, logs, module, parse_pair, time};
@@ -74,9 +75,13 @@ pub struct DeployArgs {
     /// An output topic; may be repeated
     #[arg(long = "output", short = 'o', value_name = "TOPIC")]
     outputs: Vec<String>,
-    /// Where a new processor starts to read
-    #[arg(long, value_enum)]
+    /// Where a new processor starts to read: committed, earliest, latest, offset:N, or time: with a moment such as
+    /// 2026-01-31T12:00:00Z or milliseconds since 1970
+    #[arg(long, value_name = "WHERE")]
     start: Option<Start>,
+    /// A store in which its tasks keep state; may be repeated
+    #[arg(long = "state", value_name = "STORE")]
+    state: Vec<String>,
     /// A setting for the guest; may be repeated
     #[arg(long = "config", short = 'c', value_name = "KEY=VALUE", value_parser = parse_pair)]
     config: Vec<(String, String)>,
@@ -106,12 +111,34 @@ pub struct DeployArgs {
     timeout: Duration,
 }
 
-/// Where a new processor starts to read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-enum Start {
-    Earliest,
-    Latest,
+/// Where a new processor starts to read, as the server writes it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+struct Start(String);
+
+impl TryFrom<String> for Start {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Start, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Start, String> {
+        let wrong = || format!("\"{text}\" is none of committed, earliest, latest, offset:N and time:MOMENT");
+        match text.split_once(':') {
+            None if matches!(text, "committed" | "earliest" | "latest") => Ok(Start(text.to_owned())),
+            Some(("offset", offset)) if offset.parse::<u64>().is_ok() => Ok(Start(text.to_owned())),
+            Some(("time", moment)) => {
+                let ms = moment.parse::<u64>().ok().or_else(|| time::parse_moment(moment));
+                ms.map(|ms| Start(format!("time:{ms}"))).ok_or_else(wrong)
+            }
+            None | Some(_) => Err(wrong()),
+        }
+    }
 }
 
 /// What to do with a record that fails for good.
@@ -142,9 +169,11 @@ struct Manifest {
     #[serde(default, skip_serializing_if = "is_default")]
     commit: Commit,
     #[serde(default, skip_serializing_if = "is_default")]
-    limits: Limits,
+    limits: ProcessorLimits,
     #[serde(default, skip_serializing_if = "is_default")]
     on_error: OnError,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    state: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     partitioners: BTreeMap<String, Partitioner>,
 }
@@ -169,6 +198,32 @@ struct Commit {
     bytes_max: Option<u64>,
 }
 
+/// What one task may use.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcessorLimits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_time_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_bytes: Option<u64>,
+}
+
+/// When a processor is paused because too many of its records fail.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Breaker {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures_percent: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures_min: Option<u64>,
+}
+
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OnError {
@@ -180,6 +235,8 @@ struct OnError {
     then: Option<Then>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter_topic: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    breaker: Breaker,
 }
 
 pub(super) fn run(global: &GlobalArgs, command: &ProcessorCommand) -> Result<Report, CliError> {
@@ -318,6 +375,9 @@ fn overlay(manifest: &mut Manifest, args: &DeployArgs) {
     }
     if !args.outputs.is_empty() {
         manifest.outputs.clone_from(&args.outputs);
+    }
+    if !args.state.is_empty() {
+        manifest.state.clone_from(&args.state);
     }
     manifest.config.extend(args.config.iter().cloned());
 }

@@ -28,6 +28,12 @@ pub fn show_timestamp(unix_ms: i64) -> String {
     moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| unix_ms.to_string())
 }
 
+/// Milliseconds since the Unix epoch of a moment as RFC 3339 writes it.
+pub fn parse_moment(text: &str) -> Option<u64> {
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
 /// Waits before trying again.
 #[allow(clippy::disallowed_methods, reason = "the broker offers nothing to wait on")]
 pub fn pause(duration: Duration) {

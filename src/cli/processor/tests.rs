@@ -92,6 +92,7 @@ fn a_manifest_with_a_misspelt_field_is_refused() {
     assert!(error.contains("modul"), "{error}");
     assert!(toml::from_str::<Manifest>("[commit]\ninterval = 3").is_err());
     assert!(toml::from_str::<Manifest>("start = \"middle\"").is_err());
+    assert!(toml::from_str::<Manifest>("on_error = { breaker = { percent = 1 } }").is_err());
 }
 
 #[test]
@@ -100,4 +101,17 @@ fn what_is_missing_is_named_with_the_way_to_give_it() {
     assert_eq!(missing("name = \"p\""), "the processor has no module");
     assert_eq!(missing("module = \"m\""), "the processor has no input topic");
     assert_eq!(missing("module = \"m\"\ninputs = [\"a\"]"), "the processor has no name");
+}
+
+#[test]
+fn a_start_is_a_word_an_offset_or_a_moment() {
+    let sent = |text: &str| text.parse::<Start>().map(|start| start.0);
+    for same in ["committed", "earliest", "latest", "offset:17", "time:1769860800000"] {
+        assert_eq!(sent(same).unwrap(), same);
+    }
+    assert_eq!(sent("time:2026-01-31T12:00:00Z").unwrap(), "time:1769860800000");
+    assert_eq!(sent("time:2026-01-31T13:00:00+01:00").unwrap(), "time:1769860800000");
+    for wrong in ["", "middle", "offset:-1", "offset:", "time:yesterday", "time:1950-01-01T00:00:00Z"] {
+        assert!(sent(wrong).unwrap_err().contains("offset:N and time:MOMENT"), "{wrong}");
+    }
 }
