@@ -228,6 +228,10 @@ async fn records_are_written_and_each_is_told_its_place() {
     let (status, answer) = api.send("t", json!({"records": [{"value": large}]})).await;
     assert_eq!((status, code(&answer)), (413, "MESSAGE_TOO_LARGE"));
     assert_eq!(answer["records"][0]["error"]["code"], "MESSAGE_TOO_LARGE");
+    // Larger than other requests may be.
+    api.cluster.create_topic("large", 1, &[("max.message.bytes", "9000000")]).await;
+    let (status, answer) = api.send("large", json!({"records": [{"value": "x".repeat(3 << 20)}]})).await;
+    assert_eq!(status, 200, "{answer}");
 }
 
 #[tokio::test]

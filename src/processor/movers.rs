@@ -30,7 +30,12 @@ pub(super) fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefin
         inputs: vec![ingress.name.clone()],
         outputs: vec![ingress.topic.clone()],
         start: Default::default(),
-        config: Default::default(),
+        // For people to see: a change of it is noticed where partitions are chosen.
+        config: ingress
+            .partitioner
+            .as_ref()
+            .map(|partitioner| partitioner.config.clone())
+            .unwrap_or_default(),
         commit: CommitPolicy { interval_ms: COMMIT_INTERVAL_MS, ..CommitPolicy::default() },
         limits: Default::default(),
         on_error: ErrorPolicy {

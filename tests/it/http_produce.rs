@@ -202,7 +202,8 @@ fn a_topic_s_partitioner_is_asked_inline_and_its_mover_is_left_alone() {
     let listed = tidemill_json(&server, &["processor", "list"], "");
     assert_eq!(listed["processors"][0]["name"], "__ingress.t");
     let described = tidemill(&server, &["processor", "describe", "__ingress.t"], "");
-    assert!(String::from_utf8_lossy(&described.stdout).contains("BUILT IN"));
+    let described = String::from_utf8_lossy(&described.stdout).into_owned();
+    assert!(described.contains("BUILT IN") && described.contains("word=red"), "{described}");
     for arguments in
         [&["processor", "pause", "__ingress.t"][..], &["processor", "delete", "-y", "__ingress.t"]]
     {
