@@ -23,6 +23,7 @@ impl Random {
         Random(next())
     }
 
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn seeded(seed: u64) -> Random {
         Random(seed)
     }
