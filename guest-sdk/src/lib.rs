@@ -68,26 +68,31 @@
 //! ```
 //!
 //! Build each as a `cdylib` with `cargo build --release --target wasm32-wasip2`. A processor with state or
-//! settings of its own implements [`Processor`] instead. [`testing`] runs plugins in ordinary unit tests.
+//! settings of its own implements [`Processor`] instead; [`state`] has stores that outlive it, [`clock`] and [`random`]
+//! what else it may ask for. [`testing`] runs plugins in ordinary unit tests.
 //!
-//! A processor's batch is all or nothing: a record's [`Error`] discards the outputs of its whole batch, and the
-//! broker decides by the processor's policy what becomes of that record. Memory of a plugin lives only as long
-//! as its instance: treat it as a cache.
+//! A processor's batch is all or nothing: a record's [`Error`] discards the outputs of its whole batch and what it has
+//! written to its stores, and the broker decides by the processor's policy what becomes of that record. Memory of a
+//! plugin lives only as long as its instance: treat it as a cache.
 
 extern crate self as tidemill_guest;
 
 #[doc(hidden)]
 pub mod bindings;
 mod body;
+pub mod clock;
 mod error;
 mod input;
 mod interceptor;
 mod output;
 mod partitioner;
+pub mod random;
 #[cfg(all(target_family = "wasm", getrandom_backend = "custom"))]
 mod randomness;
 #[doc(hidden)]
 pub mod runtime;
+pub mod state;
+#[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod varint;
 mod verdict;
@@ -98,6 +103,9 @@ pub use input::{Headers, Record};
 pub use interceptor::{Acknowledgement, Attachment, Interceptor, Origin};
 pub use output::{Output, Sent};
 pub use partitioner::{Partitioner, default_partition, partition_for_key};
+#[cfg(feature = "map")]
+pub use state::Map;
+pub use state::Store;
 pub use verdict::{RejectionCode, Replaced, Verdict};
 
 use std::fmt::Display;
@@ -114,7 +122,7 @@ pub struct Context {
     pub partition: u32,
 }
 
-/// A processor with settings or memory of its own.
+/// A processor with settings, stores or memory of its own.
 pub trait Processor: Sized + 'static {
     /// Runs once, before anything else. An error means: not with this configuration.
     fn init(context: &Context) -> Result<Self, Error>;

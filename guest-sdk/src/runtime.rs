@@ -4,10 +4,12 @@ mod interceptor;
 mod partitioner;
 mod processor;
 
+#[cfg(not(target_family = "wasm"))]
 pub(crate) use interceptor::{Path, judge};
 pub use interceptor::{
     close, configure, on_acknowledgement, on_consume_flat, on_consume_typed, on_send_flat, on_send_typed,
 };
+#[cfg(not(target_family = "wasm"))]
 pub(crate) use partitioner::place;
 pub use partitioner::{close_partitioner, configure_partitioner, partition_flat, partition_typed};
 pub use processor::{Failed, init, process_flat, process_typed};

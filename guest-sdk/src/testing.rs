@@ -17,6 +17,29 @@
 //! assert_eq!(outputs[0].value_str(), "value");
 //! ```
 //!
+//! A processor's stores, its stream time and its randomness go on from one batch to the next, as a task's do in the broker;
+//! a batch that fails leaves nothing behind. [`in_call`] looks into stores from the test:
+//!
+//! ```
+//! use tidemill_guest::testing::{self, TestRecord};
+//! use tidemill_guest::{Context, Error, Output, Processor, Record, Store};
+//!
+//! struct Count(Store);
+//! impl Processor for Count {
+//!     fn init(_: &Context) -> Result<Self, Error> { Ok(Count(Store::open("counts"))) }
+//!     fn process(&mut self, record: Record<'_>, _: &mut Output) -> Result<(), Error> {
+//!         self.0.add(record.key_str()?, 1);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let mut count = Count::init(&testing::context()).unwrap();
+//! testing::run(&mut count, &[TestRecord::new("key", ())]).unwrap();
+//! testing::run(&mut count, &[TestRecord::new("key", ()), TestRecord::new((), ())]).unwrap_err();
+//! testing::run(&mut count, &[TestRecord::new("key", ())]).unwrap();
+//! assert_eq!(testing::in_call(|| Store::open("counts").add("key", 0)), 2);
+//! ```
+//!
 //! An interceptor is configured, and then judges batches:
 //!
 //! ```
@@ -65,9 +88,12 @@
 
 mod interceptors;
 mod partitioners;
+mod surroundings;
 
 pub use interceptors::{TestVerdict, attachment, on_consume, on_send, origin};
 pub use partitioners::partition;
+pub(crate) use surroundings::{clock, random, state};
+pub use surroundings::{in_call, set_now, set_seed};
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -87,7 +113,6 @@ pub fn set_config(config: &[(&str, &str)]) {
     CONFIG.with(|slot| *slot.borrow_mut() = config);
 }
 
-#[cfg(not(target_family = "wasm"))]
 pub(crate) fn config_of_this_thread(key: &str) -> Option<String> {
     CONFIG.with(|slot| slot.borrow().iter().find(|(known, _)| known == key).map(|(_, value)| value.clone()))
 }
@@ -97,7 +122,6 @@ pub fn counter(name: &str) -> u64 {
     COUNTERS.with(|counters| counters.borrow().get(name).copied().unwrap_or(0))
 }
 
-#[cfg(not(target_family = "wasm"))]
 pub(crate) fn count_on_this_thread(name: &str, value: u64) {
     COUNTERS.with(|counters| {
         let mut counters = counters.borrow_mut();
@@ -181,18 +205,20 @@ impl TestOutput {
 }
 
 /// Runs a batch through a processor, by the same encoding that the broker uses. An error comes with the
-/// index of the record that it is about.
+/// index of the record that it is about, and takes back what the batch has written to its stores.
 pub fn run<P: Processor>(
     processor: &mut P,
     records: &[TestRecord],
 ) -> Result<Vec<TestOutput>, (usize, Error)> {
     let mut output = Output::default();
     let flat = encode("input", 0, records);
-    let result = input::for_each_flat(&flat, |index, record| {
-        output.source_index = index;
-        processor.process(record, &mut output).map_err(|error| (index as usize, error))
-    });
-    result.expect("the batch is well formed")?;
+    surroundings::with_batch(records, || {
+        let result = input::for_each_flat(&flat, |index, record| {
+            output.source_index = index;
+            processor.process(record, &mut output).map_err(|error| (index as usize, error))
+        });
+        result.expect("the batch is well formed")
+    })?;
     let outputs = output.take_typed().into_iter().map(|record| TestOutput {
         topic: record.topic,
         partition: record.partition,

@@ -50,7 +50,13 @@ impl FailedCall {
                 let text = format!("{:#}", self.error);
                 // The engine's error type for this is private; a test holds on to its words.
                 if text.contains("fuel allocated for hostcalls has been exhausted") {
-                    ProcessFault::OutputTooLarge { bytes_max: self.output_bytes_max as u64 }
+                    let bytes_max = self.output_bytes_max as u64;
+                    // With the guest on the stack it was no answer, but what it gave to a function of the broker's.
+                    if backtrace.is_some() {
+                        let message = format!("it hands more than {bytes_max} bytes to the broker at once");
+                        return ProcessFault::BadOutput(message);
+                    }
+                    ProcessFault::OutputTooLarge { bytes_max }
                 } else if self.memory_refused {
                     out_of_memory
                 } else if backtrace.is_some() {

@@ -16,6 +16,7 @@ mod limits;
 mod measure;
 mod modules;
 mod partitioners;
+mod state;
 mod worlds;
 
 /// A guest's bytes.

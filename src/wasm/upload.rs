@@ -86,7 +86,7 @@ pub(super) fn check_interface(component: &ComponentType, engine: &Engine) -> Res
             PluginKind::Interceptor | PluginKind::Partitioner => "log, config and metrics",
         };
         let text = format!(
-            "the module imports what a {kind} is not offered: {}. Offered are {offered} of tidemill:plugin \
+            "the module imports what {kind}s are not offered: {}. Offered are {offered} of tidemill:plugin \
              (version {CONTRACT_VERSION}) and WASI 0.2",
             missing.join(", "),
         );

@@ -33,8 +33,12 @@ fn a_component_of_no_world_is_told_what_is_expected() {
 
 /// The guest with every occurrence of some bytes replaced by as many others.
 fn edited(from: &str, to: &str) -> Vec<u8> {
+    edited_guest("test-guest-flat", from, to)
+}
+
+fn edited_guest(name: &str, from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
-    let mut module = guest("test-guest-flat");
+    let mut module = guest(name);
     for at in 0..module.len() - from.len() {
         if module[at..].starts_with(from.as_bytes()) {
             module[at..at + to.len()].copy_from_slice(to.as_bytes());
@@ -61,6 +65,25 @@ fn another_export_is_named() {
 fn imports_that_are_not_offered_are_named() {
     let refused = refusal(&edited("tidemill:plugin/config@0.1.0", "tidemill:plugin/secret@0.1.0"));
     assert!(refused.contains("not offered: tidemill:plugin/secret@0.1.0."), "{refused}");
+}
+
+#[test]
+fn state_clock_and_randomness_are_for_processors_alone() {
+    for kind in ["interceptor", "partitioner"] {
+        let name = format!("test-{kind}-flat");
+        let imports = Fixture::new().host.compile(&guest(&name)).unwrap().imports;
+        let ours: Vec<_> = imports.iter().filter(|import| import.starts_with("tidemill:")).collect();
+        assert!(!ours.iter().any(|import| import.contains("state") || import.contains("random")), "{ours:?}");
+        let (from, to) = ("tidemill:plugin/config@0.1.0", "tidemill:plugin/random@0.1.0");
+        let refused = refusal(&edited_guest(&name, from, to));
+        let words = format!("what {kind}s are not offered: {to}. Offered are log, config and metrics of");
+        assert!(refused.contains(&words), "{refused}");
+    }
+    let refused = refusal(&edited("tidemill:plugin/random@0.1.0", "tidemill:plugin/ransom@0.1.0"));
+    assert!(
+        refused.contains("log, config, metrics, state, clock and random of tidemill:plugin"),
+        "{refused}"
+    );
 }
 
 #[test]

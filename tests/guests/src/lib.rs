@@ -1,15 +1,18 @@
 //! A plugin that behaves as its config key `behaviour` says, mostly badly; for the broker's tests.
 
+mod state;
+
 use std::collections::HashMap;
 use std::hint::black_box;
 
-use tidemill_guest::{Context, Error, Output, Processor, Record, config, config_or};
+use tidemill_guest::{Context, Error, Output, Processor, Record, Store, config, config_or};
 
 /// One processor for every behaviour.
 pub struct TestGuest {
     behaviour: String,
     seen: HashMap<Vec<u8>, u64>,
     hoard: Vec<Vec<u8>>,
+    store: Store,
 }
 
 impl Processor for TestGuest {
@@ -19,12 +22,21 @@ impl Processor for TestGuest {
             "refuse-init" => return Err(Error::fatal("the config key `threshold` is missing")),
             "panic-in-init" => panic!("cannot start"),
             "loop-in-init" => spin(),
+            "state-in-init" => {
+                Store::open("s").get("k");
+            }
+            "clock-in-init" => {
+                tidemill_guest::clock::stream_time();
+            }
+            "random-in-init" => {
+                tidemill_guest::random::next();
+            }
             "log-context" => {
                 tidemill_guest::info!("{} {}-{}", context.processor, context.topic, context.partition);
             }
             _ => {}
         }
-        Ok(TestGuest { behaviour, seen: HashMap::new(), hoard: Vec::new() })
+        Ok(TestGuest { behaviour, seen: HashMap::new(), hoard: Vec::new(), store: Store::open("s") })
     }
 
     fn process(&mut self, record: Record<'_>, out: &mut Output) -> Result<(), Error> {
@@ -66,6 +78,7 @@ impl Processor for TestGuest {
                     out.send("out", (), &value);
                 }
             }
+            "state" => state::obey(&self.store, record, out)?,
             "fail-on" if record.value == Some(b"poison") => return Err(Error::reject("poison")),
             "retry-on" if record.value == Some(b"poison") => return Err(Error::retry("not yet")),
             "unknown-topic" => {
