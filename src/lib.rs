@@ -23,6 +23,7 @@ pub mod partition;
 pub mod plugin;
 pub mod processor;
 pub mod server;
+pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "wasm")]

@@ -146,7 +146,9 @@ fn commit(top: &Fields<'_>, default: CommitPolicy) -> Result<CommitPolicy, ApiEr
 }
 
 fn limits(top: &Fields<'_>, default: TaskLimits) -> Result<TaskLimits, ApiError> {
-    let Some(fields) = top.object("limits", &["memory_bytes", "batch_time_ms", "output_bytes", "state_bytes"])? else {
+    let Some(fields) =
+        top.object("limits", &["memory_bytes", "batch_time_ms", "output_bytes", "state_bytes"])?
+    else {
         return Ok(default);
     };
     Ok(TaskLimits {

@@ -75,6 +75,12 @@ pub enum StateError {
         /// The bound.
         bytes_max: u64,
     },
+    /// The task has as many timers as it may have.
+    #[error("the task has {timers_max} timers, and no more are allowed")]
+    TimersFull {
+        /// The bound.
+        timers_max: u64,
+    },
     /// The store on the disk failed.
     #[error("the state store failed: {0}")]
     Failed(String),

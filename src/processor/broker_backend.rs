@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backend::{BackendError, ChangelogBounds, FetchedBatches, LogBounds, Provenance, TopicDescription};
+use super::backend::{
+    BackendError, ChangelogBounds, FetchedBatches, LogBounds, Provenance, TopicDescription,
+};
 use crate::broker::{
     Broker, BrokerError, FetchPartition, FetchRequest, NewTopic, OffsetQuery, TransactionalProduce,
 };
@@ -119,7 +121,10 @@ impl BrokerBackend {
     }
 
     /// See `Backend::changelog_bounds`.
-    pub async fn changelog_bounds(&self, partition: &TopicPartition) -> Result<ChangelogBounds, BackendError> {
+    pub async fn changelog_bounds(
+        &self,
+        partition: &TopicPartition,
+    ) -> Result<ChangelogBounds, BackendError> {
         let bounds = self.log_bounds(partition).await?;
         let image = self.broker.metadata();
         let topic = image.topic(partition.topic.as_str()).ok_or(BrokerError::UnknownPartition)?;

@@ -350,12 +350,19 @@ impl ProcessorDefinition {
                 return refuse(message, "Use letters, digits, '.', '_' and '-'.");
             }
             if self.state.iter().take(number).any(|other| other == store) {
-                return refuse(format!("Store \"{store}\" is named twice in \"state\"."), "Name each store once.");
+                return refuse(
+                    format!("Store \"{store}\" is named twice in \"state\"."),
+                    "Name each store once.",
+                );
             }
         }
         if !self.state.is_empty() && self.inputs.len() > 1 {
-            let message = format!("Processor \"{}\" has state and reads {} topics.", self.name, self.inputs.len());
-            return refuse(message, "A processor with state reads one topic; bring the others together in it first.");
+            let message =
+                format!("Processor \"{}\" has state and reads {} topics.", self.name, self.inputs.len());
+            return refuse(
+                message,
+                "A processor with state reads one topic; bring the others together in it first.",
+            );
         }
         Ok(())
     }

@@ -201,8 +201,7 @@ impl Engine {
         let changelog = TopicPartition::new(changelog, self.input.partition);
         for (key, value) in pending.records() {
             let headers = RawHeaders::NONE;
-            let record =
-                RawRecord { timestamp: unit.now, key: Some(&key), value: value.as_deref(), headers };
+            let record = RawRecord { timestamp: unit.now, key: Some(&key), value: value.as_deref(), headers };
             unit.append(&changelog, record);
         }
         unit.state = Some((changelog, pending));
@@ -327,12 +326,9 @@ fn surroundings(
     let seed = (place << 32) ^ offset;
     match state {
         None => Surroundings { now, seed, ..Surroundings::none() },
-        Some(state) => Surroundings {
-            stream_time: state.stream_time(),
-            state: Box::new(state.begin_call()),
-            now,
-            seed,
-        },
+        Some(state) => {
+            Surroundings { stream_time: state.stream_time(), state: Box::new(state.begin_call()), now, seed }
+        }
     }
 }
 

@@ -216,7 +216,8 @@ impl ProcessorInstance for FakeInstance {
                 }
                 "count" | "count-poison" => {
                     let state = &mut surroundings.state;
-                    let counted = state.open("counts").and_then(|counts| state.add(counts, rest.as_bytes(), 1));
+                    let counted =
+                        state.open("counts").and_then(|counts| state.add(counts, rest.as_bytes(), 1));
                     let counted = counted.map_err(ProcessFault::State)?;
                     if word == "count-poison" {
                         return Err(fault(FaultReason::Reject));

@@ -4,7 +4,9 @@
 //! Follows `reference` rules of KIP-890: every end of a transaction bumps the epoch. Each clone made
 //! by `connect` is one client's connection, which a test may cut to play a crash. Never shipped.
 
-use super::backend::{BackendError, ChangelogBounds, FetchedBatches, LogBounds, Provenance, TopicDescription};
+use super::backend::{
+    BackendError, ChangelogBounds, FetchedBatches, LogBounds, Provenance, TopicDescription,
+};
 use crate::error_code::ErrorCode;
 use crate::ids::{GroupId, Offset, ProducerIdent, TopicName, TopicPartition, TransactionalId};
 use crate::wire::control_record::EndTransaction;
@@ -208,7 +210,11 @@ impl MemoryBackend {
         .await
     }
 
-    pub(super) async fn ensure_changelog(&self, name: &TopicName, partitions: i32) -> Result<(), BackendError> {
+    pub(super) async fn ensure_changelog(
+        &self,
+        name: &TopicName,
+        partitions: i32,
+    ) -> Result<(), BackendError> {
         self.call(Call::EnsureTopic, |cluster| {
             cluster.ensure_topic(name.as_str(), partitions);
             if cluster.partitions(name.as_str()).is_some_and(|present| present < partitions) {

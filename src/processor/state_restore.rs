@@ -21,7 +21,9 @@ const BATCH_BYTES_MAX: usize = 128 << 20;
 pub(super) async fn restored_state(context: &TaskContext) -> Result<Option<TaskState>, SessionEnd> {
     let Some(topic) = context.definition.changelog_topic() else { return Ok(None) };
     let Some(database) = context.state.clone() else {
-        return Err(SessionEnd::Failed("this broker keeps no state: it was started without a place for it".to_owned()));
+        return Err(SessionEnd::Failed(
+            "this broker keeps no state: it was started without a place for it".to_owned(),
+        ));
     };
     let changelog = TopicPartition::new(topic, context.input.partition);
     let partitions = changelog.partition.value().saturating_add(1);
@@ -54,7 +56,8 @@ pub(super) async fn restored_state(context: &TaskContext) -> Result<Option<TaskS
         state = apply(context, state, found.batches, next).await?;
     }
     if began_behind > 0 {
-        context.log("info", &format!("the state is restored: {began_behind} offsets of {changelog} were read"));
+        context
+            .log("info", &format!("the state is restored: {began_behind} offsets of {changelog} were read"));
     }
     Ok(Some(state))
 }
@@ -86,7 +89,8 @@ async fn apply(
 ) -> Result<TaskState, SessionEnd> {
     let now = context.clock.now().ms();
     let records = records_of(&batches);
-    let records = records.map_err(|error| SessionEnd::Failed(format!("the changelog cannot be read: {error}")))?;
+    let records =
+        records.map_err(|error| SessionEnd::Failed(format!("the changelog cannot be read: {error}")))?;
     on_blocking_thread(move || {
         state.restore(records, next, now)?;
         Ok(state)

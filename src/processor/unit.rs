@@ -4,8 +4,8 @@
 //! sequences are put in last, because only the committer knows the epoch. No IO, no async.
 
 use super::span::Span;
-use crate::state::PendingUnit;
 use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
+use crate::state::PendingUnit;
 use crate::wire::record_batch::{
     BatchBuilder, BatchError, BatchOptions, BatchProducer, Compression, HEADER_BYTES, RawRecord, RecordBatch,
     Transactional,

@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("partition", &["ids", "error_code", "clock", "wire", "disk", "log", "metadata"]),
     ("coordinator", &["ids", "error_code", "clock", "wire", "disk", "log", "partition"]),
     ("plugin", &["ids"]),
+    ("state", &["ids", "plugin"]),
     ("wasm", &["ids", "plugin"]),
     ("interceptor", &["ids", "error_code", "clock", "wire", "plugin"]),
     (

@@ -19,7 +19,7 @@ fn what_is_left_out_has_defaults() {
 fn the_server_s_defaults_stand_where_the_body_says_nothing() {
     let defaults = DeploymentDefaults {
         commit: CommitPolicy { interval_ms: 1, records_max: 2, bytes_max: 3 },
-        limits: TaskLimits { memory_bytes: 4, batch_time_ms: 5, output_bytes: 6 },
+        limits: TaskLimits { memory_bytes: 4, batch_time_ms: 5, output_bytes: 6, state_bytes: 7 },
     };
     let body = json!({"module": "m", "inputs": ["a"], "commit": {"records_max": 20}});
     let definition = parse_definition("p", body.to_string().as_bytes(), &defaults).unwrap();
@@ -40,7 +40,10 @@ fn every_field_is_read() {
     assert_eq!(definition.module, "abc");
     assert_eq!(definition.config.get("n").map(String::as_str), Some("3"));
     assert_eq!(definition.commit, CommitPolicy { interval_ms: 5, records_max: 6, bytes_max: 7 });
-    assert_eq!(definition.limits, TaskLimits { memory_bytes: 8, batch_time_ms: 9, output_bytes: 10 });
+    assert_eq!(
+        definition.limits,
+        TaskLimits { memory_bytes: 8, batch_time_ms: 9, output_bytes: 10, state_bytes: 7 }
+    );
     assert_eq!(definition.on_error.then, FailureAction::Skip);
     assert_eq!(definition.on_error.dead_letter_topic, Some(TopicName::new("d")));
 }

@@ -132,7 +132,10 @@ async fn a_module_without_the_store_that_it_asks_for_fails_record_by_record() {
     fixture.caught_up().await;
     let task = until_task(&supervisor, |task| task.dead_letters == 1).await;
     supervisor.stop().await;
-    assert_eq!((fixture.values("out"), fixture.values("p.dlq")), (vec!["plain".to_owned()], vec!["count a".to_owned()]));
+    assert_eq!(
+        (fixture.values("out"), fixture.values("p.dlq")),
+        (vec!["plain".to_owned()], vec!["count a".to_owned()])
+    );
     let error = task.last_error.unwrap();
     assert!(error.contains("there is no state store \"counts\""), "{error}");
 }
@@ -144,7 +147,8 @@ async fn a_full_state_is_a_fault_of_the_records_that_do_not_fit() {
     definition.limits.state_bytes = 200;
     definition.on_error.retries = 0;
     fixture.deploy(definition).await;
-    let words = ["count one", "count two", "count three", "count four", "count five", "count six", "count one"];
+    let words =
+        ["count one", "count two", "count three", "count four", "count five", "count six", "count one"];
     fixture.append(&words);
     let supervisor = fixture.supervisor();
     fixture.caught_up().await;
