@@ -4,6 +4,7 @@
 //! only after durability come in two steps, so that a connection can go on meanwhile. Knows no
 //! wire messages.
 
+mod cleaner;
 mod configs;
 mod coordination;
 mod error;
@@ -32,6 +33,7 @@ use crate::log::DeletedSegments;
 use crate::metadata::{MetadataImage, MetadataRecord, MetadataStore};
 use crate::partition::{Partition, PartitionError, PartitionRegistry, StartReport};
 
+pub use cleaner::Uncleanable;
 pub use configs::ChangeMode;
 pub use coordination::{CoordinatorKind, PendingReply};
 pub use error::BrokerError;
