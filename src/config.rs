@@ -65,6 +65,8 @@ pub struct ServerConfig {
     pub auto_create_topics: AutoCreateTopics,
     /// `log.retention.check.interval.ms`
     pub retention_check_interval: Duration,
+    /// Compaction; `None` if `log.cleaner.enable` is off.
+    pub cleaner: Option<CleanerOptions>,
     /// Limits of connections and requests.
     pub net: NetOptions,
     /// Groups and their offsets.
@@ -75,6 +77,15 @@ pub struct ServerConfig {
     pub processors: ProcessorOptions,
     topic_defaults: TopicDefaults,
     values: Values,
+}
+
+/// Compaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CleanerOptions {
+    /// `log.cleaner.backoff.ms`
+    pub backoff: Duration,
+    /// `log.cleaner.dedupe.buffer.size`
+    pub dedupe_buffer_bytes: usize,
 }
 
 /// Limits of connections and requests.
@@ -208,6 +219,7 @@ impl ServerConfig {
             num_partitions: int32(&values, "num.partitions"),
             auto_create_topics,
             retention_check_interval: duration(&values, "log.retention.check.interval.ms"),
+            cleaner: cleaner_options(&values),
             net: net_options(&values),
             groups: group_options(&values),
             transactions: transaction_options(&values),
@@ -270,6 +282,13 @@ fn check_together(values: &Values, listeners: &[Listener], admin: Option<&HostPo
         errors.push(values.bad("log.dirs", "only one directory is supported"));
     }
     errors
+}
+
+fn cleaner_options(values: &Values) -> Option<CleanerOptions> {
+    values.required("log.cleaner.enable").as_bool().then(|| CleanerOptions {
+        backoff: duration(values, "log.cleaner.backoff.ms"),
+        dedupe_buffer_bytes: size(values, "log.cleaner.dedupe.buffer.size"),
+    })
 }
 
 fn net_options(values: &Values) -> NetOptions {

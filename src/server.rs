@@ -97,6 +97,7 @@ pub async fn start(config: ServerConfig) -> anyhow::Result<Running> {
     let mut tasks = JoinSet::new();
     let deployments = start_processors(&config, &broker, &mut tasks, clients.clone()).await?;
     tasks.spawn(Arc::clone(&broker).maintain());
+    tasks.spawn(Arc::clone(&broker).clean_logs());
     let admin_address = admin.as_ref().map(AdminListener::address);
     if let Some(admin) = admin {
         tasks.spawn(serve_admin(admin, deployments.admin, clients.clone()));

@@ -12,6 +12,9 @@ use crate::log::{CleanupPolicy, LogConfig};
 use crate::metadata::TopicImage;
 use crate::wire::record_batch::TimestampType;
 
+/// Kafka's largest long, which some keys take for "never".
+const NEVER_MS: u64 = i64::MAX as u64;
+
 /// Whether a change is made or only checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChangeMode {
@@ -86,6 +89,11 @@ pub(super) fn log_config_of(config: &ServerConfig, topic: &TopicImage) -> LogCon
             topic_config::CleanupPolicy::Compact => CleanupPolicy::Compact,
             topic_config::CleanupPolicy::CompactAndDelete => CleanupPolicy::CompactAndDelete,
         },
+        delete_retention_ms: ms(effective.delete_retention),
+        min_cleanable_dirty_ratio: effective.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: ms(effective.min_compaction_lag),
+        // Kafka's default, the largest number there is, stands for "never".
+        max_compaction_lag_ms: Some(ms(effective.max_compaction_lag)).filter(|lag_ms| *lag_ms < NEVER_MS),
         producer_id_expiration_ms: ms(config.transactions.producer_id_expiration),
     }
 }

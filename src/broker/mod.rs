@@ -4,6 +4,7 @@
 //! only after durability come in two steps, so that a connection can go on meanwhile. Knows no
 //! wire messages.
 
+mod cleaner;
 mod configs;
 mod coordination;
 mod error;
@@ -36,6 +37,7 @@ use crate::metadata::{MetadataImage, MetadataRecord, MetadataStore};
 use crate::partition::{Partition, PartitionError, PartitionRegistry, StartReport};
 
 pub use crate::config::topic_config::TopicPartitioner;
+pub use cleaner::Uncleanable;
 pub use configs::ChangeMode;
 pub use coordination::{CoordinatorKind, PendingReply};
 pub use error::BrokerError;

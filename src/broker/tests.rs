@@ -390,3 +390,86 @@ async fn a_marker_that_a_groups_log_refuses_leaves_the_group_as_it_was() {
     // The shard still answers at once, and with what was committed.
     assert_eq!(cluster.committed_offset().await, Some(Offset::ZERO.plus(7)));
 }
+
+/// The coordinators' own logs are compacted like any other, and loading them gives what was there.
+#[tokio::test]
+async fn coordinators_load_what_compaction_has_left_of_their_logs() {
+    let sim = SimDisk::new();
+    let cluster = open(&sim);
+    cluster.topics().await;
+    let mut producer = cluster.init().await;
+    for turn in 0..30 {
+        cluster.append_durably(producer, "a").await;
+        cluster.commit_offset(producer).await;
+        let result = if turn % 3 == 2 { EndTransaction::Abort } else { EndTransaction::Commit };
+        producer = cluster.end(producer, result).await.expect("ends");
+        cluster.wait_until_complete().await;
+    }
+    cluster.settle().await;
+    let internal = || {
+        let partitions = cluster.broker.partitions();
+        partitions
+            .into_iter()
+            .filter(|partition| partition.topic_partition().topic.as_str().starts_with("__"))
+    };
+    let bytes = || internal().map(|partition| partition.size_bytes()).sum::<u64>();
+    let before = bytes();
+    // Their segments are old enough to be closed.
+    cluster.broker.clock().advance(Duration::from_secs(8 * 24 * 3600));
+    cluster.broker.maintain_once().expect("rolls");
+    let mut uncleanable = Uncleanable::default();
+    cluster.broker.clean_once(1 << 20, &mut uncleanable).expect("compacts");
+    assert!(bytes() < before / 4, "{} of {before} bytes are left", bytes());
+    assert!(sim_has(&sim, "cleaner-offset-checkpoint"));
+    for seed in 0..SEEDS {
+        let reopened = open(&sim.crash(seed));
+        let described = reopened.broker.describe_transaction(TransactionalId::new("pay")).await;
+        assert_eq!(described.expect("is known").state.name(), "CompleteAbort", "seed {seed}");
+        let next = reopened.init().await;
+        assert!(next.epoch > producer.epoch || next.id != producer.id, "seed {seed}");
+        assert_eq!(reopened.committed_offset().await, Some(Offset::ZERO.plus(7)), "seed {seed}");
+        for partition in reopened.broker.partitions() {
+            let live = cluster.broker.partition(partition.topic_partition()).expect("exists");
+            assert_eq!(partition.cleaned_to(), live.cleaned_to(), "seed {seed}");
+        }
+    }
+}
+
+fn sim_has(sim: &SimDisk, path: &str) -> bool {
+    Disk::simulated(sim.crash(0)).exists(path).expect("looks")
+}
+
+#[tokio::test]
+async fn a_deleted_topics_compaction_says_nothing_of_the_next_one_of_its_name() {
+    let sim = SimDisk::new();
+    let cluster = open(&sim);
+    let configs = [("cleanup.policy", "compact"), ("segment.ms", "1"), ("min.cleanable.dirty.ratio", "0.01")];
+    let configs = configs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let topic = || NewTopic {
+        name: TopicName::new("a"),
+        partitions: Some(1),
+        configs: BTreeMap::from(configs.clone()),
+    };
+    cluster.broker.create_topic(&topic()).await.expect("creates");
+    let producer = cluster.init().await;
+    cluster.append_durably(producer, "a").await;
+    cluster.end(producer, EndTransaction::Commit).await.expect("commits");
+    cluster.settle().await;
+    cluster.broker.clock().advance(Duration::from_secs(1));
+    cluster.broker.maintain_once().expect("rolls");
+    cluster.broker.clean_once(1 << 20, &mut Uncleanable::default()).expect("compacts");
+    let old = cluster.broker.partition(&partition("a")).expect("exists");
+    assert_eq!(old.cleaned_to(), Some(Offset::ZERO.plus(2)));
+    cluster.broker.delete_topic(&TopicName::new("a")).await.expect("deletes");
+    let limits = crate::partition::CleaningLimits {
+        key_map_bytes_max: 1 << 20,
+        now: cluster.broker.clock().now(),
+        should_stop: &|| false,
+    };
+    assert!(old.clean(limits).is_err(), "its directory may be another's");
+    cluster.broker.create_topic(&topic()).await.expect("creates again");
+    let reopened = open(&sim.crash(3));
+    for broker in [&cluster.broker, &reopened.broker] {
+        assert_eq!(broker.partition(&partition("a")).expect("exists").cleaned_to(), None);
+    }
+}

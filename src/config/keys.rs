@@ -226,6 +226,24 @@ pub const KEYS: &[Key] = &[
     unset("log.flush.interval.ms", Kind::long(0), "See tidemill.flush, which decides."),
     key("log.preallocate", "false", Kind::Bool, "Whether segment files get their full size when created."),
     key(
+        "log.cleaner.enable",
+        "true",
+        Kind::Bool,
+        "Whether topics with cleanup.policy=compact are compacted.",
+    ),
+    key(
+        "log.cleaner.backoff.ms",
+        "15000",
+        Kind::long(0),
+        "How long the cleaner rests when no log needs compaction.",
+    ),
+    key(
+        "log.cleaner.dedupe.buffer.size",
+        "134217728",
+        Kind::long(1 << 20),
+        "The most bytes that the cleaner may use for the keys of one pass; a larger log takes several passes.",
+    ),
+    key(
         "log.cleaner.delete.retention.ms",
         "86400000",
         Kind::long(0),

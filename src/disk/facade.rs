@@ -236,20 +236,37 @@ impl Disk {
 
     /// Gives a file or directory another name, durably; a file of the new name is replaced.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.change_name(from, to)?;
+        if from == to {
+            return Ok(());
+        }
+        // The new name first, so that a power cut between the two leaves at least one of them.
+        self.sync_directory(path::parent(to))?;
+        if path::parent(from) != path::parent(to) {
+            self.sync_directory(path::parent(from))?;
+        }
+        Ok(())
+    }
+
+    /// Gives files of one directory other names in it, durably and with one sync, which also makes
+    /// durable what was removed there before. A power cut in between may keep any of the changes and
+    /// lose others.
+    pub fn rename_all(&self, directory: &str, names: &[(String, String)]) -> Result<(), DiskError> {
+        for (from, to) in names {
+            self.change_name(from, to)?;
+        }
+        self.sync_dir(directory)
+    }
+
+    fn change_name(&self, from: &str, to: &str) -> Result<(), DiskError> {
         path::check(from)?;
         path::check(to)?;
         self.forget_entries("rename", from)?;
         self.forget_entries("rename", to)?;
         self.shared.raw.rename(from, to).map_err(|e| self.shared.change_failed("rename", from, e))?;
-        if from == to {
-            return Ok(());
-        }
-        self.shared.registry.removed(to);
-        self.shared.registry.renamed(from, to);
-        // The new name first, so that a power cut between the two leaves at least one of them.
-        self.sync_directory(path::parent(to))?;
-        if path::parent(from) != path::parent(to) {
-            self.sync_directory(path::parent(from))?;
+        if from != to {
+            self.shared.registry.removed(to);
+            self.shared.registry.renamed(from, to);
         }
         Ok(())
     }

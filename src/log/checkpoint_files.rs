@@ -1,5 +1,5 @@
 //! Kafka's checkpoint files: text of a version, a count, and one line for each entry. Used for
-//! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint` and
+//! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`, `cleaner-offset-checkpoint` and
 //! `replication-offset-checkpoint` of a data directory, and for a log's `leader-epoch-checkpoint`.
 //! Replaced as a whole, never patched.
 
@@ -16,6 +16,8 @@ pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
 /// Each partition's high watermark.
 pub const REPLICATION_CHECKPOINT: &str = "replication-offset-checkpoint";
+/// Up to where each log is compacted.
+pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 
 const VERSION: &str = "0";
 

@@ -22,10 +22,18 @@ impl CleanupPolicy {
             CleanupPolicy::Compact => false,
         }
     }
+
+    /// Whether only the last record of each key stays.
+    pub const fn compacts(self) -> bool {
+        match self {
+            CleanupPolicy::Compact | CleanupPolicy::CompactAndDelete => true,
+            CleanupPolicy::Delete => false,
+        }
+    }
 }
 
 /// One log's configuration, by Kafka's topic configs.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct LogConfig {
     /// `segment.bytes`.
     pub segment_bytes_max: u64,
@@ -49,6 +57,14 @@ pub struct LogConfig {
     pub timestamp_after_max_ms: u64,
     /// `cleanup.policy`.
     pub cleanup_policy: CleanupPolicy,
+    /// `delete.retention.ms`: how long tombstones and markers stay once a pass has set their horizon.
+    pub delete_retention_ms: u64,
+    /// `min.cleanable.dirty.ratio`, 0 to 1.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`.
+    pub min_compaction_lag_ms: u64,
+    /// `max.compaction.lag.ms`; none lets a record wait for ever.
+    pub max_compaction_lag_ms: Option<u64>,
     /// `producer.id.expiration.ms` of the broker.
     pub producer_id_expiration_ms: u64,
 }
@@ -70,12 +86,25 @@ impl Default for LogConfig {
             timestamp_before_max_ms: i64::MAX as u64,
             timestamp_after_max_ms: HOUR_MS,
             cleanup_policy: CleanupPolicy::Delete,
+            delete_retention_ms: DAY_MS,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: None,
             producer_id_expiration_ms: DAY_MS,
         }
     }
 }
 
 impl LogConfig {
+    /// After how long a segment is closed: a record that must be compacted by then must leave the
+    /// active segment, which never is (Kafka's `LogConfig.maxSegmentMs`).
+    pub(super) fn roll_ms(&self) -> u64 {
+        match self.max_compaction_lag_ms {
+            Some(lag_ms) if self.cleanup_policy.compacts() => lag_ms.min(self.segment_ms),
+            Some(_) | None => self.segment_ms,
+        }
+    }
+
     /// Positions in an index are 32 bits wide, whatever the configuration says.
     pub(super) fn segment_bytes_limit(&self) -> u64 {
         self.segment_bytes_max.min(i32::MAX as u64)

@@ -58,6 +58,19 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// Whether the disk had no room, which may be different the next time.
+    pub fn is_full(&self) -> bool {
+        match self {
+            LogError::Disk(error) => error.is_full(),
+            LogError::Failed { .. }
+            | LogError::Damaged { .. }
+            | LogError::Corrupt { .. }
+            | LogError::NotInOrder { .. } => false,
+        }
+    }
+}
+
 /// Why an append did not happen.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {

@@ -181,6 +181,27 @@ impl<E: IndexEntry> Index<E> {
         Ok(())
     }
 
+    /// Writes all entries of an index that is in memory to an empty file beside, durably: it takes the
+    /// index's name later, and then `saved` is to be called.
+    pub(super) fn save_beside(&self, file: &DiskFile) -> Result<(), LogError> {
+        let Store::Memory { entries, .. } = &self.store else {
+            unreachable!("only an index that was just built is saved beside")
+        };
+        let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
+        entries.iter().for_each(|entry| entry.put(&mut bytes));
+        if !bytes.is_empty() {
+            file.write_at(0, &bytes)?;
+        }
+        Ok(file.sync()?)
+    }
+
+    /// The file that was written beside has the index's name now.
+    pub(super) fn saved(&mut self) {
+        if let Store::Memory { entries, .. } = &self.store {
+            self.store = Store::File { count: entries.len() };
+        }
+    }
+
     /// Makes the file durable, if there is one.
     pub(super) fn sync(&self) -> Result<(), LogError> {
         match self.disk.open_file(&self.path, OpenMode::ReadWrite) {

@@ -2,6 +2,7 @@
 
 use super::index_file::Visit;
 use super::segment::Segment;
+use super::transaction_index::AbortedEntry;
 use super::{Log, LogError};
 use crate::clock::Timestamp;
 use crate::ids::{LeaderEpoch, Offset, ProducerId};
@@ -40,6 +41,18 @@ impl Log {
         to: Offset,
     ) -> Result<Vec<AbortedTransaction>, LogError> {
         self.check_failed()?;
+        let aborted = |entry: AbortedEntry| AbortedTransaction {
+            first_offset: entry.first_offset,
+            producer_id: entry.producer_id,
+        };
+        let mut found: Vec<_> = self.aborted_entries(from, to)?.into_iter().map(aborted).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// The entries of the aborted transactions that overlap `from` to `to` (exclusive), in the order of
+    /// their markers, which may lie beyond `to`.
+    pub(super) fn aborted_entries(&self, from: Offset, to: Offset) -> Result<Vec<AbortedEntry>, LogError> {
         let mut found = Vec::new();
         for segment in self.segments.get(self.segment_index(from)..).unwrap_or_default() {
             // The entries are in the order of their markers.
@@ -47,8 +60,7 @@ impl Log {
                 |entry| entry.last_offset < from,
                 |entry| {
                     if entry.first_offset < to {
-                        let (first_offset, producer_id) = (entry.first_offset, entry.producer_id);
-                        found.push(AbortedTransaction { first_offset, producer_id });
+                        found.push(*entry);
                     }
                     // No transaction that ended later begins below this entry's last stable offset.
                     if entry.last_stable_offset >= to { Visit::Done } else { Visit::More }
@@ -58,7 +70,6 @@ impl Log {
                 break;
             }
         }
-        found.sort_unstable();
         Ok(found)
     }
 
@@ -131,6 +142,9 @@ impl Log {
     ) -> Result<Option<TimestampedOffset>, LogError> {
         let header = batch.header();
         let leader_epoch = header.leader_epoch;
+        if header.record_count == 0 {
+            return Ok(None);
+        }
         match header.timestamp_type {
             // All records have the batch's time: no need to look into it.
             TimestampType::LogAppendTime => {
@@ -168,7 +182,9 @@ fn max_timestamp_below(segment: &Segment, upper: Offset) -> Result<Option<i64>, 
         if batch.header.last_offset() >= upper {
             break;
         }
-        largest = largest.max(Some(batch.header.max_timestamp));
+        if batch.header.record_count > 0 {
+            largest = largest.max(Some(batch.header.max_timestamp));
+        }
     }
     Ok(largest)
 }

@@ -1,11 +1,12 @@
-//! One replica's log, in Kafka's files: segments, indexes, leader epochs, producer state, recovery
-//! and retention. Synchronous and without locks of its own around changes: the caller serialises.
+//! One replica's log, in Kafka's files: segments, indexes, leader epochs, producer state, recovery,
+//! retention and compaction. Synchronous and without locks of its own around changes: the caller serialises.
 //!
 //! Knows no partitions, replicas or topics: the high watermark and the leader epoch come in as
-//! values. Batches pass through as they are; nothing here decompresses but lookups by timestamp.
+//! values. Batches pass through as they are; nothing here decompresses but lookups by timestamp and compaction.
 
 mod append;
 pub mod checkpoint_files;
+mod cleaner;
 mod config;
 mod error;
 mod index_file;
@@ -24,6 +25,9 @@ mod time_index;
 mod transaction_index;
 
 pub use append::{Append, AppendKind, AppendOrigin, Appended, TransactionCheck};
+pub use cleaner::{
+    Cleanable, Cleaned, CleanedFiles, CleaningError, CleaningPass, CleaningRequest, Group, ReplacedSegments,
+};
 pub use config::{CleanupPolicy, LogConfig};
 pub use error::{AppendError, LogError, ReadError};
 pub use lookup::{AbortedTransaction, TimestampedOffset};

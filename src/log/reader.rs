@@ -114,6 +114,11 @@ impl ReadCache {
         self.tail.clear();
     }
 
+    /// Segments were written anew: positions in the old ones mean nothing in the new.
+    pub(super) fn segments_replaced(&self) {
+        self.stops.lock().clear();
+    }
+
     /// The batches from the one that holds `offset` on, if it is among the last ones.
     fn tail_at(&self, offset: Offset) -> Option<impl Iterator<Item = &Placed>> {
         let first = self.tail.front()?;

@@ -70,6 +70,8 @@ pub struct RecoveryReport {
     pub indexes_rebuilt: usize,
     /// Files of interrupted deletions that were removed.
     pub deletions_finished: usize,
+    /// Compacted segments that took the place of their originals.
+    pub swaps_finished: usize,
     /// The producer snapshot that was used, by its offset.
     pub snapshot: Option<Offset>,
     /// Where the log ends.

@@ -128,11 +128,7 @@ impl Log {
 
     fn too_old(&self, segment: &Segment, now: Timestamp) -> bool {
         let Some(retention_ms) = self.config.retention_ms else { return false };
-        let newest = match segment.max_timestamp {
-            Some(max) if max.timestamp >= 0 => Timestamp::from_ms(max.timestamp),
-            Some(_) | None => segment.created,
-        };
-        now.since(newest).as_millis() > u128::from(retention_ms)
+        now.since(segment.newest()).as_millis() > u128::from(retention_ms)
     }
 
     /// Forgets the first `count` segments; if that is all of them, a new one begins first.

@@ -16,7 +16,7 @@ impl Log {
     pub fn roll_if_due(&mut self, now: Timestamp) -> Result<(), LogError> {
         self.check_failed()?;
         let age_ms = now.since(self.active().created).as_millis();
-        if self.active().size > 0 && age_ms > u128::from(self.config.segment_ms) {
+        if self.active().size > 0 && age_ms > u128::from(self.config.roll_ms()) {
             let rolled = self.roll_to(self.log_end_offset(), now);
             self.guard(rolled)?;
         }

@@ -120,6 +120,19 @@ impl Segment {
         }
     }
 
+    /// The same, over a file that is open under another name still.
+    pub(super) fn over(self, file: DiskFile) -> Segment {
+        Segment { file: LazyFile { file: file.into(), ..self.file }, ..self }
+    }
+
+    /// The largest timestamp that a reader may look for; without any, when the segment was made.
+    pub(super) fn newest(&self) -> Timestamp {
+        match self.max_timestamp {
+            Some(max) if max.timestamp >= 0 => Timestamp::from_ms(max.timestamp),
+            Some(_) | None => self.created,
+        }
+    }
+
     pub(super) fn file(&self) -> Result<&DiskFile, DiskError> {
         self.file.get()
     }
@@ -141,7 +154,9 @@ impl Segment {
         if position == 0 {
             self.first_timestamp = Some(header.max_timestamp);
         }
-        if self.max_timestamp.is_none_or(|max| header.max_timestamp > max.timestamp) {
+        // A batch without records keeps its timestamp, but nobody can find a record by it.
+        let has_records = header.record_count > 0;
+        if has_records && self.max_timestamp.is_none_or(|max| header.max_timestamp > max.timestamp) {
             self.max_timestamp = Some(MaxTimestamp { timestamp: header.max_timestamp, offset: last_offset });
         }
         if self.bytes_since_entry > index_interval_bytes {
@@ -199,7 +214,7 @@ impl Segment {
             }
             Some(_) | None => incoming.now.ms().saturating_sub(self.created.ms()),
         };
-        let too_old = u64::try_from(waited_ms).is_ok_and(|waited| waited > config.segment_ms);
+        let too_old = u64::try_from(waited_ms).is_ok_and(|waited| waited > config.roll_ms());
         let too_large = self.size + incoming.bytes > config.segment_bytes_limit();
         let index_bytes = (self.offsets.len() * 8).max((self.times.len() + 1) * 12) as u64;
         let index_full = index_bytes >= config.segment_index_bytes_max.max(24);
@@ -253,6 +268,36 @@ impl Segment {
         self.offsets.seal()?;
         self.times.seal()?;
         self.aborted.seal()
+    }
+
+    /// Writes the indexes that were just built to files beside, durably: offset, time and transaction
+    /// index.
+    pub(super) fn save_indexes_beside(&mut self, files: &[DiskFile; 3]) -> Result<(), LogError> {
+        self.note_max_timestamp()?;
+        let [offsets, times, aborted] = files;
+        self.offsets.save_beside(offsets)?;
+        self.times.save_beside(times)?;
+        self.aborted.save_beside(aborted)
+    }
+
+    /// The files beside have the indexes' names now.
+    pub(super) fn indexes_saved(&mut self) {
+        self.offsets.saved();
+        self.times.saved();
+        self.aborted.saved();
+    }
+
+    /// The larger one of offset and time index.
+    pub(super) fn index_bytes(&self) -> u64 {
+        (self.offsets.len() * 8).max(self.times.len() * 12) as u64
+    }
+
+    /// The max timestamp of the first batch.
+    pub(super) fn first_batch_timestamp(&self) -> Result<Option<i64>, LogError> {
+        match self.first_timestamp {
+            Some(first) => Ok(Some(first)),
+            None => Ok(self.headers(0)?.next()?.map(|batch| batch.header.max_timestamp)),
+        }
     }
 
     /// Makes all of the segment's files durable.

@@ -13,6 +13,6 @@ pub use fetch_signal::FetchSignal;
 pub(crate) use registry::kafka_uuid;
 pub use registry::{OpenPartition, PartitionRegistry, RegistryError, StartReport};
 pub use replica::{
-    CommittedAppend, FetchSpec, Fetched, Isolation, Partition, PartitionError, PartitionOffsets,
-    VerificationGuard, Verified,
+    CleaningLimits, CleaningReport, CommittedAppend, FetchSpec, Fetched, Isolation, Partition,
+    PartitionError, PartitionOffsets, VerificationGuard, Verified,
 };

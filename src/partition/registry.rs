@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::disk::{Disk, DiskError, EntryKind};
 use crate::ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use crate::log::checkpoint_files::{
-    LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, read_offsets, write_offsets,
+    CLEANER_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, read_offsets, write_offsets,
 };
 use crate::log::{LastShutdown, Log, LogConfig, LogError, OpenLog, RecoveryReport};
 use crate::metadata::store::METADATA_DIRECTORY;
@@ -77,11 +77,14 @@ pub struct PartitionRegistry {
     /// Held while the checkpoint files are replaced. They name partitions by topic, not by topic id:
     /// an entry that outlives its partition would be taken for one of a later topic of that name.
     checkpoint_files: Mutex<()>,
+    /// Held over a whole checkpoint: the later one's offsets must be the ones that are recorded last.
+    checkpoint: Mutex<()>,
 }
 
 struct Checkpoints {
     recovery_points: BTreeMap<TopicPartition, Offset>,
     log_starts: BTreeMap<TopicPartition, Offset>,
+    cleaned: BTreeMap<TopicPartition, Offset>,
     shutdown: LastShutdown,
 }
 
@@ -97,6 +100,7 @@ impl PartitionRegistry {
             disk: disk.clone(),
             partitions: DashMap::new(),
             checkpoint_files: Mutex::new(()),
+            checkpoint: Mutex::new(()),
         };
         let checkpoints = registry.read_checkpoints()?;
         let was_clean = checkpoints.shutdown == LastShutdown::Clean;
@@ -139,6 +143,7 @@ impl PartitionRegistry {
         let fresh = Checkpoints {
             recovery_points: BTreeMap::new(),
             log_starts: BTreeMap::new(),
+            cleaned: BTreeMap::new(),
             shutdown: LastShutdown::Unclean,
         };
         self.open_one(open, &fresh, now).map(|_| ())
@@ -168,6 +173,7 @@ impl PartitionRegistry {
     /// Indexes, snapshots and offsets come first: whatever is appended meanwhile is scanned again,
     /// never skipped.
     pub fn checkpoint(&self) -> Result<(), RegistryError> {
+        let _one_at_a_time = self.checkpoint.lock();
         let begin = |partition: Arc<Partition>| {
             let begun = partition.begin_checkpoint();
             (partition, begun)
@@ -196,6 +202,15 @@ impl PartitionRegistry {
             .into_iter()
             .map(|partition| (partition.topic_partition().clone(), partition.offsets().log_start_offset));
         write_offsets(&self.disk, LOG_START_CHECKPOINT, &starts.collect()).map_err(RegistryError::Checkpoint)
+    }
+
+    /// Writes down up to where logs are compacted.
+    pub fn checkpoint_cleaned(&self) -> Result<(), RegistryError> {
+        let _one_writer = self.checkpoint_files.lock();
+        let cleaned = self.all().into_iter().filter_map(|partition| {
+            partition.cleaned_to().map(|cleaned_to| (partition.topic_partition().clone(), cleaned_to))
+        });
+        write_offsets(&self.disk, CLEANER_CHECKPOINT, &cleaned.collect()).map_err(RegistryError::Checkpoint)
     }
 
     /// Closes every log in an orderly shutdown and leaves the note that says so.
@@ -258,6 +273,9 @@ impl PartitionRegistry {
             open.leader_epoch,
         )
         .map_err(failed)?;
+        if let Some(cleaned_to) = checkpoints.cleaned.get(topic_partition) {
+            partition.restore_cleaned_to(*cleaned_to);
+        }
         self.partitions.insert(topic_partition.clone(), Arc::new(partition));
         Ok(report)
     }
@@ -275,6 +293,11 @@ impl PartitionRegistry {
             recovery_points: read_offsets(&self.disk, RECOVERY_POINT_CHECKPOINT)
                 .map_err(RegistryError::Checkpoint)?,
             log_starts: read_offsets(&self.disk, LOG_START_CHECKPOINT).map_err(RegistryError::Checkpoint)?,
+            // It only saves work: without it all is dirty again.
+            cleaned: read_offsets(&self.disk, CLEANER_CHECKPOINT).unwrap_or_else(|error| {
+                tracing::warn!(%error, "compaction begins anew");
+                BTreeMap::new()
+            }),
             shutdown,
         })
     }
@@ -297,8 +320,12 @@ impl PartitionRegistry {
     /// Takes out of the checkpoint files what is said there of partitions that are no more.
     fn forget_deleted(&self) -> Result<(), RegistryError> {
         let _one_writer = self.checkpoint_files.lock();
-        for path in [RECOVERY_POINT_CHECKPOINT, LOG_START_CHECKPOINT] {
-            let mut offsets = read_offsets(&self.disk, path).map_err(RegistryError::Checkpoint)?;
+        for path in [RECOVERY_POINT_CHECKPOINT, LOG_START_CHECKPOINT, CLEANER_CHECKPOINT] {
+            let mut offsets = match read_offsets(&self.disk, path) {
+                Ok(offsets) => offsets,
+                Err(LogError::Corrupt { .. }) if path == CLEANER_CHECKPOINT => continue,
+                Err(error) => return Err(RegistryError::Checkpoint(error)),
+            };
             let before = offsets.len();
             offsets.retain(|topic_partition, _| self.partitions.contains_key(topic_partition));
             if offsets.len() < before {
@@ -342,7 +369,10 @@ impl PartitionRegistry {
 }
 
 fn is_noteworthy(recovery: &RecoveryReport) -> bool {
-    recovery.bytes_cut > 0 || recovery.segments_removed > 0 || recovery.indexes_rebuilt > 0
+    recovery.bytes_cut > 0
+        || recovery.segments_removed > 0
+        || recovery.indexes_rebuilt > 0
+        || recovery.swaps_finished > 0
 }
 
 fn is_known(image: &MetadataImage, directory: &str, topic_id: &str) -> bool {

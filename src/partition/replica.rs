@@ -4,6 +4,8 @@
 //! durable (under `flush=os` at once), so nobody ever reads what a power cut may take back. With
 //! one replica the in-sync set is this broker; followers will bound the high watermark here too.
 
+mod cleaning;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
@@ -21,6 +23,8 @@ use crate::log::{
 use crate::partition::FetchSignal;
 use crate::wire::control_record::{EndTransactionMarker, TransactionVersion};
 use crate::wire::record_batch::{BatchHeader, RecordBatch};
+
+pub use cleaning::{CleaningLimits, CleaningReport};
 
 /// Dead waiters are swept out when a list has grown to this length.
 const WAITERS_SWEEP_LENGTH: usize = 64;
@@ -142,6 +146,8 @@ struct State {
     guards: BTreeMap<ProducerId, VerificationGuard>,
     guards_given: u64,
     stopped: Option<PartitionError>,
+    /// Where the last compaction ended.
+    cleaned_to: Option<Offset>,
 }
 
 /// An append that is not known to be durable yet.
@@ -171,6 +177,7 @@ impl Partition {
             guards: BTreeMap::new(),
             guards_given: 0,
             stopped: None,
+            cleaned_to: None,
         };
         Ok(Partition { topic_partition, topic_id, disk, state: Mutex::new(state) })
     }

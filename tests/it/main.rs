@@ -9,6 +9,8 @@
 mod fixture;
 
 mod bad_input;
+#[cfg(feature = "client")]
+mod compaction;
 mod every_version;
 mod full_disk;
 #[cfg(feature = "client")]

@@ -1,8 +1,9 @@
 //! What lies in a log's directory: segments with their indexes, and snapshots. Finishes interrupted
-//! deletions and removes what belongs to nothing.
+//! deletions and compactions, and removes what belongs to nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::cleaner::{CLEANED, Swap};
 use super::super::index_file::Index;
 use super::super::retention::{self, DELETED};
 use super::super::segment::{
@@ -41,6 +42,7 @@ impl Inventory {
         }
         let (logs, indexes, snapshots) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let mut inventory = Inventory { logs, indexes, snapshots };
+        let mut swaps = Vec::new();
         for entry in open.disk.list(&open.directory)? {
             match entry.kind {
                 EntryKind::File => {}
@@ -49,6 +51,14 @@ impl Inventory {
             if entry.name.ends_with(DELETED) {
                 open.disk.remove_file(&format!("{}/{}", open.directory, entry.name))?;
                 report.deletions_finished += 1;
+                continue;
+            }
+            if entry.name.ends_with(CLEANED) {
+                open.disk.remove_file(&format!("{}/{}", open.directory, entry.name))?;
+                continue;
+            }
+            if let Some(swap) = Swap::parse(&entry.name) {
+                swaps.push((swap, entry.len));
                 continue;
             }
             let Some((offset, suffix)) = parse_name(&entry.name) else { continue };
@@ -60,9 +70,26 @@ impl Inventory {
                 inventory.indexes.insert((offset, index), entry.len);
             }
         }
+        for (swap, len) in swaps {
+            inventory.finish_swap(open, swap, len)?;
+            report.swaps_finished += 1;
+        }
         inventory.remove_below_start(open, report)?;
         inventory.remove_orphans(open)?;
         Ok(inventory)
+    }
+
+    /// The originals go, and the copy takes their place; its indexes are built again.
+    fn finish_swap(&mut self, open: &OpenLog, swap: Swap, len: u64) -> Result<(), LogError> {
+        let range = swap.base_offset..swap.end_offset;
+        let indexed = self.indexes.keys().map(|(offset, _)| *offset);
+        let mut bases: Vec<Offset> = self.logs.keys().copied().chain(indexed).collect();
+        bases.dedup();
+        swap.finish(&open.disk, &open.directory, &bases)?;
+        self.logs.retain(|offset, _| !range.contains(offset));
+        self.indexes.retain(|(offset, _), _| !range.contains(offset));
+        self.logs.insert(swap.base_offset, len);
+        Ok(())
     }
 
     /// Segments that end below the recorded start were to be deleted.

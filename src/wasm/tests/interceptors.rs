@@ -233,7 +233,8 @@ async fn an_endless_loop_does_not_keep_the_thread_from_others() {
 /// Others keep the thread for far longer than the call may run, again and again: that is not the call's time.
 #[tokio::test(flavor = "current_thread")]
 async fn the_time_of_a_call_is_what_it_runs_not_what_it_waits() {
-    let quick = Limits { batch_time_max: Duration::from_millis(40), ..limits() };
+    let time_max = Duration::from_millis(200);
+    let quick = Limits { batch_time_max: time_max, ..limits() };
     let mut judge = start(WORLDS[0], &[], quick).await.unwrap();
     let ended = AtomicBool::new(false);
     let mut turns_of_others = 0;
@@ -246,15 +247,16 @@ async fn the_time_of_a_call_is_what_it_runs_not_what_it_waits() {
         while !ended.load(Ordering::SeqCst) {
             turns_of_others += 1;
             let began = super::super::engine::now();
-            while began.elapsed() < Duration::from_millis(40) {
+            // Twice is enough to tell, and slices are far shorter, however busy the machine is.
+            while turns_of_others <= 2 && began.elapsed() < time_max {
                 std::hint::spin_loop();
             }
             tokio::task::yield_now().await;
         }
     };
     let (fault, ()) = tokio::join!(looping, others);
-    assert_eq!(fault, Err(ProcessFault::Timeout { after: Duration::from_millis(40) }));
-    assert!(turns_of_others > 4, "the call ended after {turns_of_others} turns of others");
+    assert_eq!(fault, Err(ProcessFault::Timeout { after: time_max }));
+    assert!(turns_of_others > 2, "the call ended after {turns_of_others} turns of others");
 }
 
 #[tokio::test(flavor = "current_thread")]

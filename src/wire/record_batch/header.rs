@@ -1,6 +1,7 @@
 //! The 61 bytes before a batch's records, parsed. Reads only; stamping is `RecordBatch`'s part.
 
 use super::{BatchError, Compression, HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC};
+use crate::clock::Timestamp;
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, ProducerIdent, Sequence};
 use crate::wire::varint::ByteReader;
 
@@ -82,6 +83,12 @@ impl BatchHeader {
             return Err(BatchError::Magic(fields.magic));
         }
         fields.into_header(batch_bytes)
+    }
+
+    /// The moment from which compaction may drop the batch's tombstones, or its marker, if a pass has
+    /// set one (KIP-534).
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        self.has_delete_horizon.then(|| Timestamp::from_ms(self.base_timestamp))
     }
 
     /// The offset of the batch's last record.

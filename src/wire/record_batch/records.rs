@@ -45,6 +45,11 @@ impl Records {
         Records { bytes, record_count, ..self.clone() }
     }
 
+    /// The same records in other bytes, relative to another base timestamp.
+    pub(super) fn with_base_timestamp(&self, base_timestamp: i64, bytes: Bytes) -> Records {
+        Records { bytes, base_timestamp, ..self.clone() }
+    }
+
     /// The records region in the v2 layout, uncompressed.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

@@ -5,12 +5,13 @@
 use bytes::{Bytes, BytesMut};
 
 use super::compression::CODEC_MASK;
-use super::header::CONTROL_BIT;
+use super::header::{CONTROL_BIT, DELETE_HORIZON_BIT};
 use super::records::Framed;
 use super::{
-    ATTRIBUTES_AT, BatchError, BatchHeader, CRC_AT, Compression, HEADER_BYTES, KeyRule, LOG_OVERHEAD_BYTES,
-    MAX_TIMESTAMP_AT, RECORD_COUNT_AT, RecordBatch, Records, TimestampType,
+    ATTRIBUTES_AT, BASE_TIMESTAMP_AT, BatchError, BatchHeader, CRC_AT, Compression, HEADER_BYTES, KeyRule,
+    LOG_OVERHEAD_BYTES, MAX_TIMESTAMP_AT, RECORD_COUNT_AT, RecordBatch, Records, TimestampType,
 };
+use crate::clock::Timestamp;
 use crate::wire::varint::{ByteReader, put_varint, put_varlong, varint_bytes, varlong_bytes};
 
 /// What becomes of a record.
@@ -59,6 +60,31 @@ impl Records {
         }
         Ok(self.with_region(Bytes::from(out), record_count))
     }
+
+    /// The same records, their timestamps relative to another base.
+    fn rebased(&self, base_timestamp: i64) -> Result<Records, BatchError> {
+        let mut out = Vec::with_capacity(self.bytes().len() + self.bytes().len() / 4);
+        let mut reader = ByteReader::new(self.bytes());
+        for index in 0..self.record_count() {
+            let mut raw = reader;
+            let failed = |reason| BatchError::Record { index, reason };
+            let record = Framed::read(&mut reader).map_err(failed)?;
+            let body = body_of(&mut raw).ok_or(failed("it is cut off"))?;
+            let timestamp = self.base_timestamp().wrapping_add(record.timestamp_delta);
+            put_record(&mut out, timestamp.wrapping_sub(base_timestamp), record.offset_delta, body);
+        }
+        Ok(self.with_base_timestamp(base_timestamp, Bytes::from(out)))
+    }
+}
+
+/// What follows the deltas of the record in front, whose framing has been checked.
+fn body_of<'a>(reader: &mut ByteReader<'a>) -> Option<&'a [u8]> {
+    let length = usize::try_from(reader.varint()?).ok()?;
+    let mut record = ByteReader::new(reader.take(length)?);
+    let _attributes = record.u8()?;
+    let _timestamp_delta = record.varlong()?;
+    let _offset_delta = record.varint()?;
+    Some(record.rest())
 }
 
 /// A record of which key, value and headers are in the v2 layout already.
@@ -80,6 +106,25 @@ impl RecordBatch {
     /// anybody: librdkafka takes an answer of nothing but empty data batches for one that was cut off, asks
     /// for twice as much each time, and ends with an error.
     pub fn with_records(&self, records: &Records, keys: KeyRule) -> Result<RecordBatch, BatchError> {
+        self.rebuilt(records, keys, 0)
+    }
+
+    /// The same, with the moment from which compaction may drop the batch's tombstones, or its marker
+    /// (KIP-534). It takes the place of the base timestamp; the records keep their own timestamps.
+    pub fn with_delete_horizon(
+        &self,
+        records: &Records,
+        horizon: Timestamp,
+    ) -> Result<RecordBatch, BatchError> {
+        self.rebuilt(&records.rebased(horizon.ms())?, KeyRule::Optional, DELETE_HORIZON_BIT)
+    }
+
+    fn rebuilt(
+        &self,
+        records: &Records,
+        keys: KeyRule,
+        more_attributes: i16,
+    ) -> Result<RecordBatch, BatchError> {
         let header = self.header();
         let mut max_timestamp = None;
         for record in records {
@@ -108,10 +153,11 @@ impl RecordBatch {
         let length = HEADER_BYTES - LOG_OVERHEAD_BYTES + region.len();
         let length = i32::try_from(length).map_err(|_| BatchError::Header("it grew beyond 2 GiB"))?;
         let control = if records.record_count() == 0 { CONTROL_BIT } else { 0 };
-        let attributes = self.attributes() & !CODEC_MASK | codec.attribute_bits() | control;
+        let attributes = self.attributes() & !CODEC_MASK | codec.attribute_bits() | control | more_attributes;
         let mut put = |at: usize, bytes: &[u8]| fixed[at..at + bytes.len()].copy_from_slice(bytes);
         put(8, &length.to_be_bytes());
         put(ATTRIBUTES_AT, &attributes.to_be_bytes());
+        put(BASE_TIMESTAMP_AT, &records.base_timestamp().to_be_bytes());
         put(MAX_TIMESTAMP_AT, &max_timestamp.to_be_bytes());
         put(RECORD_COUNT_AT, &records.record_count().to_be_bytes());
         let crc = crc32c::crc32c_append(crc32c::crc32c(&fixed[ATTRIBUTES_AT..]), &region);

@@ -128,6 +128,27 @@ proptest! {
         );
         prop_assert_eq!(same(old), same(new));
     }
+
+    /// A delete horizon moves into the header, and no reader of the records sees a difference.
+    #[test]
+    fn a_delete_horizon_changes_no_record(
+        changes in changes(),
+        codec in 0..5usize,
+        horizon in 1..i64::MAX / 2,
+    ) {
+        let records: Vec<Record> = changes.into_iter().map(|(record, _)| record).collect();
+        let before = batch(&records, Compression::ALL[codec]);
+        let horizon = Timestamp::from_ms(horizon);
+        let after = before
+            .with_delete_horizon(&before.records(DECOMPRESSED_BYTES_MAX).unwrap(), horizon)
+            .unwrap();
+        let after = RecordBatch::check(after.bytes().clone()).unwrap();
+        prop_assert_eq!(content(&after), content(&before));
+        prop_assert_eq!(before.header().delete_horizon(), None);
+        prop_assert_eq!(after.header().delete_horizon(), Some(horizon));
+        prop_assert_eq!(after.header().max_timestamp, before.header().max_timestamp);
+        prop_assert_eq!(after.header().compression, before.header().compression);
+    }
 }
 
 #[test]
