@@ -395,7 +395,7 @@ async fn a_marker_that_a_groups_log_refuses_leaves_the_group_as_it_was() {
 #[tokio::test]
 async fn coordinators_load_what_compaction_has_left_of_their_logs() {
     let sim = SimDisk::new();
-    let cluster = open(&sim);
+    let cluster = Cluster::on(&sim);
     cluster.topics().await;
     let mut producer = cluster.init().await;
     for turn in 0..30 {
@@ -422,7 +422,7 @@ async fn coordinators_load_what_compaction_has_left_of_their_logs() {
     assert!(bytes() < before / 4, "{} of {before} bytes are left", bytes());
     assert!(sim_has(&sim, "cleaner-offset-checkpoint"));
     for seed in 0..SEEDS {
-        let reopened = open(&sim.crash(seed));
+        let reopened = Cluster::on(&sim.crash(seed));
         let described = reopened.broker.describe_transaction(TransactionalId::new("pay")).await;
         assert_eq!(described.expect("is known").state.name(), "CompleteAbort", "seed {seed}");
         let next = reopened.init().await;
@@ -442,7 +442,7 @@ fn sim_has(sim: &SimDisk, path: &str) -> bool {
 #[tokio::test]
 async fn a_deleted_topics_compaction_says_nothing_of_the_next_one_of_its_name() {
     let sim = SimDisk::new();
-    let cluster = open(&sim);
+    let cluster = Cluster::on(&sim);
     let configs = [("cleanup.policy", "compact"), ("segment.ms", "1"), ("min.cleanable.dirty.ratio", "0.01")];
     let configs = configs.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let topic = || NewTopic {
@@ -468,7 +468,7 @@ async fn a_deleted_topics_compaction_says_nothing_of_the_next_one_of_its_name() 
     };
     assert!(old.clean(limits).is_err(), "its directory may be another's");
     cluster.broker.create_topic(&topic()).await.expect("creates again");
-    let reopened = open(&sim.crash(3));
+    let reopened = Cluster::on(&sim.crash(3));
     for broker in [&cluster.broker, &reopened.broker] {
         assert_eq!(broker.partition(&partition("a")).expect("exists").cleaned_to(), None);
     }

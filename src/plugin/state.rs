@@ -170,7 +170,7 @@ impl StateAccess for NoState {
 pub struct Surroundings {
     /// The task's stores.
     pub state: Box<dyn StateAccess>,
-    /// The broker's clock when the batch was first processed, in milliseconds since 1970.
+    /// The broker's clock when the transaction of the batch was begun, in milliseconds since 1970.
     pub now: i64,
     /// The largest timestamp of all records that the task has processed before.
     pub stream_time: Option<i64>,

@@ -154,3 +154,45 @@ fn a_topic_that_is_deleted_under_its_processor_is_waited_for_and_taken_from_its_
     until(&server, "shout", |processor| processor["lag"] == 0 && processor["state"] == "running");
     assert_eq!(committed_values(&server, "out"), ["ONE", "TWO", "THREE", "AGAIN"]);
 }
+
+#[test]
+fn state_goes_on_after_a_restart_and_from_the_changelog_alone() {
+    let mut server = with_topics(&["in", "out"]);
+    push(&server, "word-count", &guest("word-count"));
+    let counting =
+        json!({"module": "word-count", "inputs": ["in"], "outputs": ["out"], "config": {"output": "out"}});
+    let (status, answer) = try_deploy(&server, "count", &{
+        let mut twice = counting.clone();
+        twice["state"] = json!(["counts", "counts"]);
+        twice
+    });
+    assert_refused(&(status, answer), "INVALID_STATE", &["named twice"]);
+    let mut definition = counting;
+    definition["state"] = json!(["counts"]);
+    deploy(&server, "count", &definition);
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        send_all(&producer(&server, &[]), "in", &["tide mill", "tide"]);
+        expected.extend([(2 * round + 1).to_string(), (2 * round + 2).to_string(), (round + 1).to_string()]);
+        expected.sort();
+        until(&server, "count", |processor| processor["lag"] == 0 && counted(processor, "records_in") == 2);
+        let mut counts = committed_values(&server, "out");
+        counts.sort();
+        assert_eq!(counts, expected, "round {round}");
+        if round == 0 {
+            server.restart();
+        } else {
+            server.restart_without("state");
+        }
+    }
+    let logs = until(&server, "count", |processor| processor["state"] == "running");
+    assert_eq!(counted(&logs, "dead_letters"), 0);
+    let (_, page) = call(&server, "GET", "/v1/processors/count/logs", &[]);
+    assert!(page.to_string().contains("the state is restored"), "{page}");
+    // A store that the deployment does not name: its records are dead letters that say so.
+    definition["state"] = json!(["other"]);
+    deploy(&server, "count", &definition);
+    send_all(&producer(&server, &[]), "in", &["sea"]);
+    let failed = until(&server, "count", |processor| counted(processor, "dead_letters") == 1);
+    assert!(failed["last_error"].to_string().contains("there is no state store"), "{failed:#}");
+}

@@ -1,15 +1,18 @@
 """kill -9 at random moments under load; afterwards everything is accounted for.
 
 Idempotent producers, transactional producers (some of their transactions aborted on purpose, some abandoned
-as by a crash of the client), a client that reads, processes and writes, two WebAssembly processors, an interceptor
-that drops some of the producers' records, and a partitioner that chooses the partitions of two topics run while the
-broker is killed and started again, every fifth time before it is ready. At the end a read-committed consumer's view is compared with what was acknowledged:
+as by a crash of the client), a client that reads, processes and writes, three WebAssembly processors, one of them
+with state and bad records in its input, an interceptor that drops some of the producers' records, and a partitioner
+that chooses the partitions of two topics run while the broker is killed and started again, every fifth time before it
+is ready. At the end a read-committed consumer's view is compared with what was acknowledged:
 
 - nothing acknowledged is lost, nothing is there twice, each producer's records are in order;
 - of a transaction all records are there or none: all if its commit was acknowledged, none if it was
   aborted or abandoned; one whose outcome nobody told may be either;
 - in topics with a partitioner every record is on the partition that it chooses, whatever its producer named;
 - what processors and the client put out holds each committed input exactly once, in order;
+- what the processor with state has counted is what was sent: each count once, none of a bad record, and all bad
+  records, and nothing else, are dead letters;
 - no record that the interceptor drops is there for anybody, at no isolation level.
 
 The moments of the kills and what the producers do follow from the seed.
@@ -42,8 +45,10 @@ CLASSIFIED, ALERTS = "quakes.classified", "quakes.alerts"
 COPIED, MOVED = "txn.copied", "plain.moved"
 # Where a partitioner sends values that contain the word to partition 0, and the others to 1.
 PLACED, TXN_PLACED, WORD = "plain.placed", "txn.placed", {"plain.placed": "7", "txn.placed": ":1"}
+# Words, and how often each has come so far; every POISON-th value is none that the processor takes.
+WORDS, COUNTS, POISON = "words", "words.counts", 40
 PARTITIONS = {PLAIN: 3, FIRST: 2, SECOND: 2, QUAKES: 2, CLASSIFIED: 2, ALERTS: 2, COPIED: 2, MOVED: 3, PLACED: 2,
-              TXN_PLACED: 2}
+              TXN_PLACED: 2, WORDS: 2, COUNTS: 2, "count.dlq": 2}
 # What begins with this is dropped by the interceptor of the topics to which producers send it.
 DROP = "drop:"
 SEGMENT_BYTES = 65_536
@@ -87,6 +92,7 @@ class Load:
             self.threads.append(self.start(self.transactional, f"txn{number}", seed * 10 + number))
         self.threads.append(self.start(self.idempotent, QUAKES, "quake", quake))
         self.threads.append(self.start(self.idempotent, PLACED, "placed", lambda value: value))
+        self.threads.append(self.start(self.idempotent, WORDS, "word", word))
         self.mover = self.start(self.read_process_write, PLAIN, MOVED)
 
     def finish(self):
@@ -259,8 +265,21 @@ def quake(identity):
                        "geometry": {"coordinates": [1.0, 2.0, 3.0]}})
 
 
-def read_all(bootstrap, topic, isolation="read_committed"):
-    """Every partition's values in order, as a consumer of that isolation level sees them."""
+def number_of(name):
+    return int(name.rsplit("-", 1)[1])
+
+
+def is_poison(name):
+    return number_of(name) % POISON == POISON - 1
+
+
+def word(name):
+    """One of three words, or bytes that are no text."""
+    return b"\xff" + name.encode() if is_poison(name) else f"w{number_of(name) % 3}"
+
+
+def read_all(bootstrap, topic, isolation="read_committed", key=False):
+    """Every partition's values in order, as a consumer of that isolation level sees them; with their keys if asked."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "check", "enable.auto.commit": False,
                          "isolation.level": isolation, "enable.partition.eof": True,
                          "auto.offset.reset": "earliest"})
@@ -272,7 +291,8 @@ def read_all(bootstrap, topic, isolation="read_committed"):
             raise RuntimeError(f"{topic} has no end: a transaction hangs")
         for message in consumer.consume(1000, 0.5):
             if message.error() is None:
-                values[message.partition()].append(message.value().decode())
+                value = message.value().decode(errors="replace")
+                values[message.partition()].append((message.key().decode(), value) if key else value)
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 ended.add(message.partition())
             else:
@@ -300,7 +320,7 @@ def wait_for_processor(broker, name, tasks):
 class Report:
     def __init__(self):
         self.records = self.lost = self.twice = self.aborted_seen = self.torn = self.out_of_order = 0
-        self.dropped_seen = self.misplaced = 0
+        self.dropped_seen = self.misplaced = self.wrong_letters = 0
         self.examples = []
 
     def count(self, field, names):
@@ -338,6 +358,21 @@ class Report:
             self.count("torn", [name] if any(counts) and 0 in counts else [])
             self.count("twice", [name] if any(count > 1 for count in counts) else [])
 
+    def counted(self, sent, counts, letters):
+        """Each task has counted its own words from 1 on, whatever it was that it was killed in."""
+        expected = collections.Counter()
+        for partition in range(PARTITIONS[WORDS]):
+            words = collections.Counter(word(name) for name in sent
+                                        if number_of(name) % PARTITIONS[WORDS] == partition and not is_poison(name))
+            expected.update((text, str(count)) for text, total in words.items() for count in range(1, total + 1))
+        seen = collections.Counter(flat(counts))
+        self.records += sum(seen.values())
+        self.count("lost", (expected - seen).elements())
+        self.count("twice", (seen - expected).elements())
+        poison = sorted(word(name).decode(errors="replace") for name in sent if is_poison(name))
+        seen = sorted(flat(letters))
+        self.count("wrong_letters", [] if seen == poison else [f"{len(seen)} instead of {len(poison)}"])
+
     def no_dropped(self, values):
         self.count("dropped_seen", [value for value in values if value.startswith(DROP)])
 
@@ -348,7 +383,7 @@ class Report:
 
 
 def deploy(broker, guests):
-    for module in ("quake-alerts", "redact", "test-interceptor-flat", "word-partitioner"):
+    for module in ("quake-alerts", "redact", "test-interceptor-flat", "word-partitioner", "word-count"):
         broker.command("module", "push", str(pathlib.Path(guests) / f"{module}.wasm"), "--name", module)
     for topic, partitions in PARTITIONS.items():
         settings = [f"segment.bytes={SEGMENT_BYTES}"]
@@ -362,6 +397,9 @@ def deploy(broker, guests):
                    "--output", CLASSIFIED, "--output", ALERTS, "--start", "earliest", "--commit-interval-ms", "20")
     broker.command("processor", "deploy", "copy", "--module", "redact", "--input", FIRST, "--output", COPIED,
                    "--config", f"output={COPIED}", "--start", "earliest", "--commit-interval-ms", "20")
+    broker.command("processor", "deploy", "count", "--module", "word-count", "--input", WORDS, "--output", COUNTS,
+                   "--config", f"output={COUNTS}", "--state", "counts", "--start", "earliest",
+                   "--commit-interval-ms", "20", "--retries", "0")
 
 
 def run(broker, guests, kills, seed):
@@ -386,6 +424,7 @@ def run(broker, guests, kills, seed):
     load.finish()
     wait_for_processor(broker, "quakes", PARTITIONS[QUAKES])
     wait_for_processor(broker, "copy", PARTITIONS[FIRST])
+    wait_for_processor(broker, "count", PARTITIONS[WORDS])
     for topic in WORD:
         wait_for_processor(broker, f"__ingress.{topic}", PARTITIONS[topic])
     return load, restarts
@@ -411,6 +450,8 @@ def check(broker, load):
     report.each_once(load.acknowledged[PLACED], flat(placed))
     # Order holds for what came by one of the producer's partitions.
     report.in_order(placed, lambda _, number: number % PARTITIONS[PLACED])
+    counts, letters = read_all(broker.bootstrap, COUNTS, key=True), read_all(broker.bootstrap, "count.dlq")
+    report.counted(load.acknowledged[WORDS], counts, letters)
     report.placed(PLACED, placed)
     report.placed(TXN_PLACED, txn_placed)
     report.each_once(flat(first), flat(read_all(broker.bootstrap, COPIED)))
@@ -448,9 +489,11 @@ def main():
               f"(median), {max(restarts) * 1000:.0f} ms (worst)")
         print(f"kill loop: {report.records} records read back; transactions: {counted}; {hidden} records of ended "
               f"ones in the log that nobody may see; {len(load.acknowledged[QUAKES])} records through a processor, "
-              f"{len(load.acknowledged[PLACED])} and transactions through a partitioner")
+              f"{len(load.acknowledged[PLACED])} and transactions through a partitioner, "
+              f"{len(load.acknowledged[WORDS])} counted")
         print(f"kill loop: lost {report.lost}, twice {report.twice}, aborted seen {report.aborted_seen}, "
               f"torn {report.torn}, out of order {report.out_of_order}, misplaced {report.misplaced}, "
+              f"wrong dead letters {report.wrong_letters}, "
               f"dropped seen {report.dropped_seen} of {load.drops} and more, failures of clients {len(load.failed)}")
         print("".join(f"  {problem}\n" for problem in problems[:30]), end="")
         is_good = not problems and did_something(load, outcomes, hidden)
@@ -472,7 +515,7 @@ def main():
 
 def did_something(load, outcomes, hidden):
     """A loop in which nothing went on proves nothing."""
-    acknowledged = min(len(load.acknowledged[topic]) for topic in (PLAIN, QUAKES, PLACED))
+    acknowledged = min(len(load.acknowledged[topic]) for topic in (PLAIN, QUAKES, PLACED, WORDS))
     return min(acknowledged, hidden, outcomes["committed"], outcomes["aborted"], load.drops) > 0
 
 

@@ -33,7 +33,7 @@ fn every_field_is_read() {
         "module": "sha256:abc", "inputs": ["a"], "outputs": ["b"], "start": "latest",
         "config": {"k": "v", "n": 3},
         "commit": {"interval_ms": 5, "records_max": 6, "bytes_max": 7},
-        "limits": {"memory_bytes": 8, "batch_time_ms": 9, "output_bytes": 10},
+        "limits": {"memory_bytes": 8, "batch_time_ms": 9, "output_bytes": 10, "state_bytes": 7},
         "on_error": {"retries": 1, "backoff_ms": 2, "then": "skip", "dead_letter_topic": "d"},
     }))
     .unwrap();

@@ -71,7 +71,8 @@ fn whatever_file_is_damaged_the_state_is_there_after_at_most_one_more_start() {
         let middle = bytes.len() / 2;
         bytes[middle..].fill(0);
     };
-    let harms: [&dyn Fn(&mut Vec<u8>); 5] = [&flip_middle, &flip_first, &flip_last, &halve, &zero];
+    type Harm<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let harms: [Harm<'_>; 5] = [&flip_middle, &flip_first, &flip_last, &halve, &zero];
     for (name, content) in names.iter().zip(&contents) {
         for (number, harm) in harms.iter().enumerate().filter(|_| !content.is_empty()) {
             fs::remove_dir_all(&state).unwrap();

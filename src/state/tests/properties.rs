@@ -91,7 +91,7 @@ struct Model {
 
 impl Model {
     fn is_seen(&self, expires: Option<i64>) -> bool {
-        !expires.is_some_and(|expires| self.stream_time.is_some_and(|now| expires <= now))
+        expires.is_none_or(|expires| self.stream_time.is_none_or(|now| now < expires))
     }
 
     fn seen(&self, store: u32) -> Vec<(Bytes, Bytes)> {
