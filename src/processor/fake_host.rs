@@ -6,8 +6,8 @@ use crate::interceptor::fake::{self, Seen};
 use crate::plugin::{
     FaultReason, InputBatch, InstanceOptions, InterceptorInstance, InterceptorOptions, LogLevel, LogLine,
     LogSource, ModuleDescription, ModuleDigest, NewOutput, OutputBatch, OutputBuilder, PartitionerInstance,
-    PartitionerOptions, PluginError, PluginHost, ProcessFault, ProcessorInstance, Surroundings, World,
-    check_choices,
+    PartitionerOptions, PluginError, PluginHost, ProcessFault, ProcessorInstance, StateError, Surroundings,
+    World, check_choices,
 };
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -215,10 +215,7 @@ impl ProcessorInstance for FakeInstance {
                     out.push(new);
                 }
                 "count" | "count-poison" => {
-                    let state = &mut surroundings.state;
-                    let counted =
-                        state.open("counts").and_then(|counts| state.add(counts, rest.as_bytes(), 1));
-                    let counted = counted.map_err(ProcessFault::State)?;
+                    let counted = count(surroundings, rest).map_err(ProcessFault::State)?;
                     if word == "count-poison" {
                         return Err(fault(FaultReason::Reject));
                     }
@@ -238,4 +235,10 @@ impl ProcessorInstance for FakeInstance {
         self.processed.send_modify(|sum| *sum += usize::try_from(count).unwrap());
         out.build(count).map_err(|bad| ProcessFault::BadOutput(bad.0))
     }
+}
+
+fn count(surroundings: &mut Surroundings, word: &str) -> Result<i64, StateError> {
+    let state = &mut surroundings.state;
+    let counts = state.open("counts")?;
+    state.add(counts, word.as_bytes(), 1)
 }

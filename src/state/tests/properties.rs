@@ -240,15 +240,7 @@ impl World {
                     self.pending.push((unit, self.open.clone()));
                 }
             }
-            Deed::Commit => {
-                if !self.pending.is_empty() {
-                    let (unit, after) = self.pending.remove(0);
-                    let next = self.fixture.log.append(&unit);
-                    unit.committed(next, self.fixture.now).unwrap();
-                    self.applied = after.clone();
-                    self.committed = after;
-                }
-            }
+            Deed::Commit => self.commit(),
             Deed::CommitAndRewind => {
                 if !self.pending.is_empty() {
                     let (unit, after) = self.pending.remove(0);
@@ -273,6 +265,16 @@ impl World {
             }
             Deed::Flush => self.database.as_ref().unwrap().cache.flush(),
             Deed::Compact => self.fixture.log.compact(),
+        }
+    }
+
+    fn commit(&mut self) {
+        if !self.pending.is_empty() {
+            let (unit, after) = self.pending.remove(0);
+            let next = self.fixture.log.append(&unit);
+            unit.committed(next, self.fixture.now).unwrap();
+            self.applied = after.clone();
+            self.committed = after;
         }
     }
 
