@@ -13,7 +13,9 @@ use super::mark::Mark;
 use super::view::Span;
 use crate::plugin::ScanDirection;
 use bytes::Bytes;
+use fjall::config::{HashRatioPolicy, PinningPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +29,7 @@ const DAMAGED_FILE: &str = "damaged";
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// Its journals, of which only the memtables' part is needed.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
-const WORKER_THREADS: usize = 2;
+const WORKER_THREADS: usize = 1;
 /// Rows that are taken away in one batch.
 const CLEAR_ROWS: usize = 4096;
 
@@ -74,6 +76,11 @@ fn due_row(slot: Slot, schedule: Schedule, time: i64, key: &[u8]) -> Vec<u8> {
     row.extend_from_slice(&ordered(time));
     row.extend_from_slice(key);
     row
+}
+
+/// The rows of a slot's entries in a span. An empty range has no meaning to fjall, and must not be asked for.
+fn entry_rows(slot: Slot, span: Span<'_>) -> Option<Range<Vec<u8>>> {
+    (!span.is_empty()).then(|| row(slot, ENTRY, span.first)..row(slot, ENTRY, span.last))
 }
 
 /// A time as bytes that compare as it does.
@@ -128,7 +135,14 @@ impl Cache {
                 .max_journaling_size(JOURNAL_BYTES_MAX)
                 .worker_threads(WORKER_THREADS)
                 .open()?;
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+            let options = || {
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(MEMTABLE_BYTES)
+                    // Else a filter of a megabyte goes through the block cache for each key that is looked for.
+                    .filter_block_pinning_policy(PinningPolicy::all(true))
+                    .index_block_pinning_policy(PinningPolicy::all(true))
+                    .data_block_hash_ratio_policy(HashRatioPolicy::all(0.75))
+            };
             let rows = database.keyspace(KEYSPACE, options)?;
             Ok::<_, fjall::Error>((database, rows))
         };
@@ -189,9 +203,7 @@ impl Cache {
         span: Span<'_>,
         direction: ScanDirection,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> {
-        // An empty range has no meaning there, and must not be asked for.
-        let rows = || self.rows.range(row(slot, ENTRY, span.first)..row(slot, ENTRY, span.last));
-        self.entries((!span.is_empty()).then(rows), direction)
+        self.entries(entry_rows(slot, span).map(|range| self.rows.range(range)), direction)
     }
 
     /// The same in a snapshot.
@@ -202,9 +214,7 @@ impl Cache {
         span: Span<'_>,
         direction: ScanDirection,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> {
-        let range = row(slot, ENTRY, span.first)..row(slot, ENTRY, span.last);
-        let rows = || snapshot.range(&self.rows, range);
-        self.entries((!span.is_empty()).then(rows), direction)
+        self.entries(entry_rows(slot, span).map(|range| snapshot.range(&self.rows, range)), direction)
     }
 
     fn entries(

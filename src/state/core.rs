@@ -323,7 +323,7 @@ pub(super) fn take_seen(
         if is_expired(stored.time, stream_time) {
             continue;
         }
-        let key = key.slice(prefix.len()..);
+        let key = key.slice(prefix.len().min(key.len())..);
         bytes += key.len() + stored.value.len();
         let is_full = page.entries.len() >= limits.entries_max || bytes > limits.bytes_max;
         if is_full && !page.entries.is_empty() {
