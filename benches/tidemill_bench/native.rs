@@ -125,7 +125,7 @@ async fn deploy(
         on_error: Default::default(),
         run: Default::default(),
         pause_cause: None,
-        state: Vec::new(),
+        stores: Vec::new(),
         partitioners: Default::default(),
         work: Work::default(),
     };

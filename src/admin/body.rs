@@ -35,7 +35,7 @@ pub(super) fn parse_definition(
         "limits",
         "on_error",
         "partitioners",
-        "state",
+        "stores",
     ];
     let top = Fields::new("", &value, &known)?;
     top.check_name("processor", name)?;
@@ -52,7 +52,7 @@ pub(super) fn parse_definition(
         on_error: on_error(&top)?,
         run: RunMode::Running,
         pause_cause: None,
-        state: top.texts("state")?.unwrap_or_default(),
+        stores: top.texts("stores")?.unwrap_or_default(),
         partitioners: partitioners(&top)?,
         work: Work::RunModule,
     })

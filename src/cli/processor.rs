@@ -80,8 +80,8 @@ pub struct DeployArgs {
     #[arg(long, value_name = "WHERE")]
     start: Option<Start>,
     /// A store in which its tasks keep state; may be repeated
-    #[arg(long = "state", value_name = "STORE")]
-    state: Vec<String>,
+    #[arg(long = "store", value_name = "NAME")]
+    stores: Vec<String>,
     /// A setting for the guest; may be repeated
     #[arg(long = "config", short = 'c', value_name = "KEY=VALUE", value_parser = parse_pair)]
     config: Vec<(String, String)>,
@@ -173,7 +173,7 @@ struct Manifest {
     #[serde(default, skip_serializing_if = "is_default")]
     on_error: OnError,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    state: Vec<String>,
+    stores: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     partitioners: BTreeMap<String, Partitioner>,
 }
@@ -376,8 +376,8 @@ fn overlay(manifest: &mut Manifest, args: &DeployArgs) {
     if !args.outputs.is_empty() {
         manifest.outputs.clone_from(&args.outputs);
     }
-    if !args.state.is_empty() {
-        manifest.state.clone_from(&args.state);
+    if !args.stores.is_empty() {
+        manifest.stores.clone_from(&args.stores);
     }
     manifest.config.extend(args.config.iter().cloned());
 }

@@ -46,7 +46,7 @@ pub struct Page {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StateError {
     /// The deployment names no such store.
-    #[error("there is no state store \"{0}\"; name it in the deployment's \"state\"")]
+    #[error("there is no state store \"{0}\"; name it in the deployment's \"stores\"")]
     UnknownStore(String),
     /// A key is empty or too long.
     #[error("a state key has {bytes} bytes, and 1 to {bytes_max} are allowed")]

@@ -57,7 +57,7 @@ pub struct ProcessorDefinition {
     pub pause_cause: Option<String>,
     /// The names of the stores in which each task keeps its state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub state: Vec<String>,
+    pub stores: Vec<String>,
     /// What chooses the partitions of records for which the module names none, by output topic; else their keys do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub partitioners: BTreeMap<String, Partitioner>,
@@ -306,7 +306,7 @@ impl ProcessorDefinition {
 
     /// The topic that holds its state: a compacted log with a partition for each of the input's.
     pub fn changelog_topic(&self) -> Option<TopicName> {
-        (!self.state.is_empty()).then(|| TopicName::new(format!("__changelog.{}", self.name)))
+        (!self.stores.is_empty()).then(|| TopicName::new(format!("__changelog.{}", self.name)))
     }
 
     /// Every topic that it may write to: outputs and dead letters.
@@ -344,19 +344,19 @@ impl ProcessorDefinition {
 
     fn validate_state(&self) -> Result<(), DefinitionError> {
         let refuse = |message: String, hint: &str| Err(DefinitionError::new("INVALID_STATE", message, hint));
-        for (number, store) in self.state.iter().enumerate() {
+        for (number, store) in self.stores.iter().enumerate() {
             if let Err(reason) = check_store_name(store) {
                 let message = format!("\"{store}\" cannot be the name of a state store: {reason}.");
                 return refuse(message, "Use letters, digits, '.', '_' and '-'.");
             }
-            if self.state.iter().take(number).any(|other| other == store) {
+            if self.stores.iter().take(number).any(|other| other == store) {
                 return refuse(
-                    format!("Store \"{store}\" is named twice in \"state\"."),
+                    format!("Store \"{store}\" is named twice in \"stores\"."),
                     "Name each store once.",
                 );
             }
         }
-        if !self.state.is_empty() && self.inputs.len() > 1 {
+        if !self.stores.is_empty() && self.inputs.len() > 1 {
             let message =
                 format!("Processor \"{}\" has state and reads {} topics.", self.name, self.inputs.len());
             return refuse(

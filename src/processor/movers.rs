@@ -46,7 +46,7 @@ pub(super) fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefin
         },
         run: Default::default(),
         pause_cause: None,
-        state: Vec::new(),
+        stores: Vec::new(),
         partitioners: Default::default(),
         work: Work::MoveToPartitions,
     }

@@ -367,7 +367,7 @@ impl<'a> ReadStage<'a> {
     }
 
     async fn hand_over(&mut self) -> Result<(), ReadEnd> {
-        if !self.context.definition.state.is_empty() {
+        if !self.context.definition.stores.is_empty() {
             let sealed = self.with_engine(Engine::seal_state).await;
             sealed.map_err(|error| ReadEnd::Rewind(error.to_string()))?;
         }

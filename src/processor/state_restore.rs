@@ -70,7 +70,7 @@ async fn open(
     let definition = &context.definition;
     let task = TaskKey { processor: definition.name.clone(), input: context.input.clone() };
     let limits = StateLimits { state_bytes_max: definition.limits.state_bytes, ..StateLimits::default() };
-    let options = TaskOptions { stores: definition.state.clone(), limits };
+    let options = TaskOptions { stores: definition.stores.clone(), limits };
     let changelog = Changelog {
         topic: changelog.topic,
         log_start: changelog.bounds.log_start,

@@ -163,12 +163,12 @@ fn state_goes_on_after_a_restart_and_from_the_changelog_alone() {
         json!({"module": "word-count", "inputs": ["in"], "outputs": ["out"], "config": {"output": "out"}});
     let (status, answer) = try_deploy(&server, "count", &{
         let mut twice = counting.clone();
-        twice["state"] = json!(["counts", "counts"]);
+        twice["stores"] = json!(["counts", "counts"]);
         twice
     });
     assert_refused(&(status, answer), "INVALID_STATE", &["named twice"]);
     let mut definition = counting;
-    definition["state"] = json!(["counts"]);
+    definition["stores"] = json!(["counts"]);
     deploy(&server, "count", &definition);
     let mut expected = Vec::new();
     for round in 0..3 {
@@ -190,7 +190,7 @@ fn state_goes_on_after_a_restart_and_from_the_changelog_alone() {
     let (_, page) = call(&server, "GET", "/v1/processors/count/logs", &[]);
     assert!(page.to_string().contains("the state is restored"), "{page}");
     // A store that the deployment does not name: its records are dead letters that say so.
-    definition["state"] = json!(["other"]);
+    definition["stores"] = json!(["other"]);
     deploy(&server, "count", &definition);
     send_all(&producer(&server, &[]), "in", &["sea"]);
     let failed = until(&server, "count", |processor| counted(processor, "dead_letters") == 1);

@@ -398,7 +398,7 @@ def deploy(broker, guests):
     broker.command("processor", "deploy", "copy", "--module", "redact", "--input", FIRST, "--output", COPIED,
                    "--config", f"output={COPIED}", "--start", "earliest", "--commit-interval-ms", "20")
     broker.command("processor", "deploy", "count", "--module", "word-count", "--input", WORDS, "--output", COUNTS,
-                   "--config", f"output={COUNTS}", "--state", "counts", "--start", "earliest",
+                   "--config", f"output={COUNTS}", "--store", "counts", "--start", "earliest",
                    "--commit-interval-ms", "20", "--retries", "0")
 
 

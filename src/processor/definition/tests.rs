@@ -15,7 +15,7 @@ pub(crate) fn definition(name: &str, inputs: &[&str], outputs: &[&str]) -> Proce
         on_error: ErrorPolicy::default(),
         run: RunMode::default(),
         pause_cause: None,
-        state: vec![],
+        stores: vec![],
         partitioners: BTreeMap::new(),
         work: Work::default(),
     }

@@ -23,7 +23,7 @@ fn open(directory: &TempDir) -> StateDatabase {
 }
 
 fn counting(fixture: &Fixture) -> ProcessorDefinition {
-    ProcessorDefinition { state: vec!["counts".to_owned()], ..fixture.definition() }
+    ProcessorDefinition { stores: vec!["counts".to_owned()], ..fixture.definition() }
 }
 
 /// A counter as it is committed in the cache.
@@ -125,7 +125,7 @@ fn abortable() -> BackendError {
 #[tokio::test]
 async fn a_module_without_the_store_that_it_asks_for_fails_record_by_record() {
     let (fixture, _directory) = stateful().await;
-    let definition = ProcessorDefinition { state: vec!["other".to_owned()], ..fixture.definition() };
+    let definition = ProcessorDefinition { stores: vec!["other".to_owned()], ..fixture.definition() };
     fixture.deploy(definition).await;
     fixture.append(&["count a", "plain"]);
     let supervisor = fixture.supervisor();
@@ -182,10 +182,10 @@ async fn the_changelog_is_one_partition_a_task_and_grows_with_the_input() {
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_at_deploy() {
     let fixture = Fixture::new().await;
-    let refused = |state: &[&str], inputs: &[&str]| {
-        let state = state.iter().map(|store| (*store).to_owned()).collect();
+    let refused = |stores: &[&str], inputs: &[&str]| {
+        let stores = stores.iter().map(|store| (*store).to_owned()).collect();
         let inputs = inputs.iter().map(|topic| TopicName::new(*topic)).collect();
-        let definition = ProcessorDefinition { state, inputs, ..fixture.definition() };
+        let definition = ProcessorDefinition { stores, inputs, ..fixture.definition() };
         fixture.registry.check_processor(&definition).unwrap_err().to_string()
     };
     assert!(refused(&["__clock"], &["in"]).contains("cannot be the name of a state store"));
