@@ -12,7 +12,7 @@ use tidemill::config::{FlagValue, ServerConfig, Sources};
 use tidemill::ids::TopicName;
 use tidemill::plugin::{
     InputBatch, InstanceOptions, ModuleDescription, ModuleDigest, OutputBatch, PluginError, PluginHost,
-    ProcessFault, ProcessorInstance, Surroundings, World,
+    ProcessFault, ProcessorInstance, Surroundings, TimerDomain, World,
 };
 use tidemill::processor::BrokerBackend;
 use tidemill::processor::backend::Backend;
@@ -126,6 +126,7 @@ async fn deploy(
         run: Default::default(),
         pause_cause: None,
         stores: Vec::new(),
+        timers: false,
         partitioners: Default::default(),
         work: Work::default(),
     };
@@ -212,6 +213,15 @@ impl ProcessorInstance for Copy {
             }
         }
         OutputBatch::check(out.into(), count).map_err(|error| ProcessFault::BadOutput(error.to_string()))
+    }
+
+    fn on_timers(
+        &mut self,
+        _: TimerDomain,
+        _: &InputBatch,
+        _: &mut Surroundings,
+    ) -> Result<OutputBatch, ProcessFault> {
+        Err(ProcessFault::GaveUp("a copy sets no timers".to_owned()))
     }
 }
 

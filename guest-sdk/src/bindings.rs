@@ -84,13 +84,15 @@ pub use wit_bindgen::rt;
 
 pub mod flat {
     pub use super::flat_world::exports::tidemill::plugin::flat_processor::{Context, Fault, Guest};
+    pub use super::flat_world::tidemill::plugin::timers::Domain;
     pub use super::flat_world::tidemill::plugin::types::FaultReason;
 }
 
 pub mod typed {
     pub use super::typed_world::exports::tidemill::plugin::typed_processor::{
-        Context, Fault, Guest, Header, RecordIn, RecordOut, Source,
+        Context, Fault, Guest, Header, RecordIn, RecordOut, Source, Timer,
     };
+    pub use super::typed_world::tidemill::plugin::timers::Domain;
     pub use super::typed_world::tidemill::plugin::types::FaultReason;
 }
 

@@ -4,6 +4,9 @@ use crate::Error;
 use crate::bindings::typed::Header;
 use crate::varint;
 
+/// How a record is kept as bytes: they begin with this.
+const KEPT_VERSION: u8 = 1;
+
 /// A record to process, to judge or to place.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
@@ -37,6 +40,47 @@ impl<'a> Record<'a> {
     pub fn key_str(&self) -> Result<&'a str, Error> {
         let key = self.key.ok_or_else(|| Error::reject("the record has no key"))?;
         std::str::from_utf8(key).map_err(|error| Error::reject(format!("the key is not UTF-8: {error}")))
+    }
+
+    /// The whole record as bytes, to keep it in a store or a timer's payload: [`Record::from_bytes`] reads them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![KEPT_VERSION];
+        varint::put_field(&mut bytes, Some(self.topic.as_bytes()));
+        for number in
+            [i64::from(self.partition), self.offset as i64, self.timestamp, self.headers.len() as i64]
+        {
+            varint::put(&mut bytes, number);
+        }
+        varint::put_field(&mut bytes, self.key);
+        varint::put_field(&mut bytes, self.value);
+        for (key, value) in self.headers.iter() {
+            varint::put_field(&mut bytes, Some(key.as_bytes()));
+            varint::put_field(&mut bytes, value);
+        }
+        bytes
+    }
+
+    /// The record that [`Record::to_bytes`] made bytes of, as at its first try.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Record<'a>, Error> {
+        Record::read(bytes).ok_or_else(|| Error::fatal("the bytes are none that `Record::to_bytes` has made"))
+    }
+
+    fn read(bytes: &'a [u8]) -> Option<Record<'a>> {
+        let (_, mut rest) = bytes.split_first().filter(|(version, _)| **version == KEPT_VERSION)?;
+        let topic = std::str::from_utf8(varint::take_field(&mut rest)??).ok()?;
+        let mut number = || varint::take(&mut rest);
+        let (partition, offset, timestamp, headers) = (number()?, number()?, number()?, number()?);
+        let (key, value) = (varint::take_field(&mut rest)?, varint::take_field(&mut rest)?);
+        Some(Record {
+            topic,
+            partition: u32::try_from(partition).ok()?,
+            offset: offset as u64,
+            timestamp,
+            key,
+            value,
+            headers: Headers(HeadersFrom::Flat { count: u32::try_from(headers).ok()?, bytes: rest }),
+            attempt: 0,
+        })
     }
 
     /// The value of the last header of that name, as Kafka's `lastHeader` has it.

@@ -68,8 +68,9 @@
 //! ```
 //!
 //! Build each as a `cdylib` with `cargo build --release --target wasm32-wasip2`. A processor with state or
-//! settings of its own implements [`Processor`] instead; [`state`] has stores that outlive it, [`clock`] and [`random`]
-//! what else it may ask for. [`testing`] runs plugins in ordinary unit tests.
+//! settings of its own implements [`Processor`] instead; [`state`] has stores that outlive it, [`timers`] call it
+//! later, `windows` (feature `map`) collect records by time, [`clock`] and [`random`] are what else it may ask for.
+//! [`testing`] runs plugins in ordinary unit tests.
 //!
 //! A processor's batch is all or nothing: a record's [`Error`] discards the outputs of its whole batch and what it has
 //! written to its stores, and the broker decides by the processor's policy what becomes of that record. Memory of a
@@ -94,8 +95,11 @@ pub mod runtime;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod timers;
 mod varint;
 mod verdict;
+#[cfg(feature = "map")]
+pub mod windows;
 
 pub use body::Field;
 pub use error::{Error, Reason};
@@ -129,6 +133,12 @@ pub trait Processor: Sized + 'static {
 
     /// Processes one record: sends any number of records, to any declared topics.
     fn process(&mut self, record: Record<'_>, out: &mut Output) -> Result<(), Error>;
+
+    /// Does what a timer was set for: sends records, sets timers, changes stores. See [`timers`]. What sets no timers
+    /// leaves this out.
+    fn on_timer(&mut self, timer: timers::Timer<'_>, _out: &mut Output) -> Result<(), Error> {
+        Err(Error::reject(format!("no `on_timer` is there for the timer `{}`", timer.id.escape_ascii())))
+    }
 }
 
 /// How grave a log line is.
@@ -216,6 +226,12 @@ macro_rules! processor {
             ) -> ::std::result::Result<::std::vec::Vec<u8>, $crate::bindings::flat::Fault> {
                 $crate::runtime::process_flat::<$processor>(&batch).map_err(::std::convert::Into::into)
             }
+            fn on_timers(
+                domain: $crate::bindings::flat::Domain,
+                batch: ::std::vec::Vec<u8>,
+            ) -> ::std::result::Result<::std::vec::Vec<u8>, $crate::bindings::flat::Fault> {
+                $crate::runtime::fire_flat::<$processor>(domain.into(), &batch).map_err(::std::convert::Into::into)
+            }
         }
         #[cfg(target_family = "wasm")]
         $crate::bindings::export_flat!(__TidemillPlugin with_types_in $crate::bindings::flat_world);
@@ -241,6 +257,17 @@ macro_rules! processor_typed {
                 $crate::bindings::typed::Fault,
             > {
                 $crate::runtime::process_typed::<$processor>(&source, &batch).map_err(::std::convert::Into::into)
+            }
+            fn on_timers(
+                domain: $crate::bindings::typed::Domain,
+                attempt: u32,
+                due: ::std::vec::Vec<$crate::bindings::typed::Timer>,
+            ) -> ::std::result::Result<
+                ::std::vec::Vec<$crate::bindings::typed::RecordOut>,
+                $crate::bindings::typed::Fault,
+            > {
+                $crate::runtime::fire_typed::<$processor>(domain.into(), attempt, &due)
+                    .map_err(::std::convert::Into::into)
             }
         }
         #[cfg(target_family = "wasm")]

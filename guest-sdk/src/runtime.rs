@@ -12,7 +12,9 @@ pub use interceptor::{
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use partitioner::place;
 pub use partitioner::{close_partitioner, configure_partitioner, partition_flat, partition_typed};
-pub use processor::{Failed, init, process_flat, process_typed};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use processor::timer_of;
+pub use processor::{Failed, fire_flat, fire_typed, init, process_flat, process_typed};
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -92,7 +92,9 @@ mod surroundings;
 
 pub use interceptors::{TestVerdict, attachment, on_consume, on_send, origin};
 pub use partitioners::partition;
-pub(crate) use surroundings::{clock, random, state};
+#[cfg(test)]
+pub(crate) use surroundings::forget_stream_time;
+pub(crate) use surroundings::{clock, random, state, timers};
 pub use surroundings::{in_call, set_now, set_seed};
 
 use std::cell::RefCell;
@@ -100,7 +102,7 @@ use std::collections::BTreeMap;
 
 use crate::body::Field;
 use crate::varint;
-use crate::{Context, Error, Output, Processor, input};
+use crate::{Context, Error, Output, Processor, input, runtime};
 
 thread_local! {
     static CONFIG: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
@@ -204,21 +206,68 @@ impl TestOutput {
     }
 }
 
-/// Runs a batch through a processor, by the same encoding that the broker uses. An error comes with the
-/// index of the record that it is about, and takes back what the batch has written to its stores.
+/// Runs a batch through a processor, by the same encoding that the broker uses, and then fires the timers that are due,
+/// as [`fire_timers`] does: their outputs come behind the batch's. An error comes with the index of the record that
+/// it is about, and takes back what the batch has written to its stores.
+///
+/// Panics if a timer fails; call [`process`] and [`fire_timers`] to see it fail.
 pub fn run<P: Processor>(
+    processor: &mut P,
+    records: &[TestRecord],
+) -> Result<Vec<TestOutput>, (usize, Error)> {
+    let mut outputs = process(processor, records)?;
+    outputs.extend(fire_timers(processor).unwrap_or_else(|(timer, error)| {
+        panic!("the timer number {timer} of those that are due failed: {error:?}")
+    }));
+    Ok(outputs)
+}
+
+/// Runs a batch through a processor and fires no timers.
+pub fn process<P: Processor>(
     processor: &mut P,
     records: &[TestRecord],
 ) -> Result<Vec<TestOutput>, (usize, Error)> {
     let mut output = Output::default();
     let flat = encode("input", 0, records);
     surroundings::with_batch(records, || {
+        crate::clock::begin_call();
         let result = input::for_each_flat(&flat, |index, record| {
             output.source_index = index;
+            crate::clock::saw(record.timestamp);
             processor.process(record, &mut output).map_err(|error| (index as usize, error))
         });
         result.expect("the batch is well formed")
     })?;
+    Ok(outputs_of(&mut output))
+}
+
+/// Fires the timers that are due until none is: those of event time by the records so far, those of processing time by
+/// [`set_now`]. The source of an output is its timer's index within its call. An error comes with the index of
+/// the timer that it is about; what is due stays so.
+///
+/// Panics if timers set others that are due at once, without end.
+pub fn fire_timers<P: Processor>(processor: &mut P) -> Result<Vec<TestOutput>, (usize, Error)> {
+    const ROUNDS_MAX: usize = 10_000;
+    let mut outputs = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        let Some((domain, due)) = surroundings::due_timers() else { return Ok(outputs) };
+        let mut output = Output::default();
+        let flat = encode("input", 0, &due);
+        surroundings::with_timers(domain, &due, || {
+            crate::clock::begin_call();
+            let result = input::for_each_flat(&flat, |index, record| {
+                output.source_index = index;
+                let timer = runtime::timer_of(domain, &record);
+                processor.on_timer(timer, &mut output).map_err(|error| (index as usize, error))
+            });
+            result.expect("the batch is well formed")
+        })?;
+        outputs.extend(outputs_of(&mut output));
+    }
+    panic!("the timers set others that are due at once, without end");
+}
+
+fn outputs_of(output: &mut Output) -> Vec<TestOutput> {
     let outputs = output.take_typed().into_iter().map(|record| TestOutput {
         topic: record.topic,
         partition: record.partition,
@@ -228,7 +277,7 @@ pub fn run<P: Processor>(
         headers: record.headers.into_iter().map(|header| (header.key, header.value)).collect(),
         source: record.source as usize,
     });
-    Ok(outputs.collect())
+    outputs.collect()
 }
 
 /// One chunk in the layout `TMI1`.

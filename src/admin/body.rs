@@ -36,6 +36,7 @@ pub(super) fn parse_definition(
         "on_error",
         "partitioners",
         "stores",
+        "timers",
     ];
     let top = Fields::new("", &value, &known)?;
     top.check_name("processor", name)?;
@@ -53,6 +54,7 @@ pub(super) fn parse_definition(
         run: RunMode::Running,
         pause_cause: None,
         stores: top.texts("stores")?.unwrap_or_default(),
+        timers: top.flag("timers")?.unwrap_or_default(),
         partitioners: partitioners(&top)?,
         work: Work::RunModule,
     })
@@ -261,6 +263,11 @@ impl<'a> Fields<'a> {
         let list = value.as_array().ok_or_else(wrong)?;
         let texts = list.iter().map(|text| text.as_str().map(str::to_owned).ok_or_else(wrong));
         texts.collect::<Result<Vec<_>, _>>().map(Some)
+    }
+
+    fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        let wrong = || self.wrong(name, "true or false");
+        self.value(name).map(|value| value.as_bool().ok_or_else(wrong)).transpose()
     }
 
     fn integer(&self, name: &str) -> Result<Option<i32>, ApiError> {

@@ -82,6 +82,9 @@ pub struct DeployArgs {
     /// A store in which its tasks keep state; may be repeated
     #[arg(long = "store", value_name = "NAME")]
     stores: Vec<String>,
+    /// Its tasks may set timers; those with a store may anyhow
+    #[arg(long)]
+    timers: bool,
     /// A setting for the guest; may be repeated
     #[arg(long = "config", short = 'c', value_name = "KEY=VALUE", value_parser = parse_pair)]
     config: Vec<(String, String)>,
@@ -174,6 +177,8 @@ struct Manifest {
     on_error: OnError,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stores: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    timers: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     partitioners: BTreeMap<String, Partitioner>,
 }
@@ -379,6 +384,7 @@ fn overlay(manifest: &mut Manifest, args: &DeployArgs) {
     if !args.stores.is_empty() {
         manifest.stores.clone_from(&args.stores);
     }
+    manifest.timers |= args.timers;
     manifest.config.extend(args.config.iter().cloned());
 }
 

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use crate::plugin::{
     InputBatch, InterceptorInstance, InterceptorOptions, ModuleDescription, ModuleDigest, OutputBatch,
     PartitionerInstance, PartitionerOptions, PluginError, PluginKind, ProcessFault, Surroundings,
+    TimerDomain,
 };
 
 /// Keeps modules and makes instances of them.
@@ -68,6 +69,15 @@ pub trait ProcessorInstance: Send {
     fn process(
         &mut self,
         batch: &InputBatch,
+        surroundings: &mut Surroundings,
+    ) -> Result<OutputBatch, ProcessFault>;
+
+    /// One call for timers of one domain that are due: records with a timer's id as key, its payload as value and its
+    /// time as timestamp. Everything else is as with `process`.
+    fn on_timers(
+        &mut self,
+        domain: TimerDomain,
+        due: &InputBatch,
         surroundings: &mut Surroundings,
     ) -> Result<OutputBatch, ProcessFault>;
 }

@@ -37,4 +37,5 @@ pub use output::{BadOutput, Headers, NewOutput, OutputBatch, OutputBuilder, Outp
 pub use partitioner::{PartitionerInstance, PartitionerOptions, check_choices};
 pub use state::{
     KeyRange, NoState, Page, PageLimits, ScanDirection, StateAccess, StateError, StoreId, Surroundings,
+    Timer, TimerDomain,
 };

@@ -42,12 +42,48 @@ pub struct Page {
     pub more: bool,
 }
 
+/// By which time a timer is due.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TimerDomain {
+    /// By the stream time, which only records move.
+    Event,
+    /// By the wall clock.
+    Processing,
+}
+
+impl TimerDomain {
+    /// Both.
+    pub const ALL: [TimerDomain; 2] = [TimerDomain::Event, TimerDomain::Processing];
+
+    /// As the contract spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TimerDomain::Event => "event-time",
+            TimerDomain::Processing => "processing-time",
+        }
+    }
+}
+
+/// A timer that was set and has not been deleted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Timer {
+    /// Its name: one of a kind in its domain.
+    pub id: Bytes,
+    /// When it is due, in milliseconds since 1970.
+    pub at: i64,
+    /// What was given along.
+    pub payload: Bytes,
+}
+
 /// Why a call on the state is refused: a fault of the whole batch, of which nothing is kept.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StateError {
     /// The deployment names no such store.
     #[error("there is no state store \"{0}\"; name it in the deployment's \"stores\"")]
     UnknownStore(String),
+    /// The deployment has no state, and so no timers.
+    #[error("this deployment has no timers; say \"timers\": true in it")]
+    NoTimers,
     /// A key is empty or too long.
     #[error("a state key has {bytes} bytes, and 1 to {bytes_max} are allowed")]
     KeySize {
@@ -131,9 +167,21 @@ pub trait StateAccess: Send {
         self.put(store, key, &after.to_le_bytes(), None)?;
         Ok(after)
     }
+
+    /// Sets a timer; one of the same id in this domain is replaced. `at` is in milliseconds since 1970.
+    fn set_timer(
+        &mut self,
+        domain: TimerDomain,
+        id: &[u8],
+        at: i64,
+        payload: &[u8],
+    ) -> Result<(), StateError>;
+
+    /// Takes a timer away; answers whether there was one.
+    fn cancel_timer(&mut self, domain: TimerDomain, id: &[u8]) -> Result<bool, StateError>;
 }
 
-/// The state of who has none.
+/// The state of one that has none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NoState;
 
@@ -162,6 +210,14 @@ impl StateAccess for NoState {
         _: PageLimits,
     ) -> Result<Page, StateError> {
         Ok(Page::default())
+    }
+
+    fn set_timer(&mut self, _: TimerDomain, _: &[u8], _: i64, _: &[u8]) -> Result<(), StateError> {
+        Err(StateError::NoTimers)
+    }
+
+    fn cancel_timer(&mut self, _: TimerDomain, _: &[u8]) -> Result<bool, StateError> {
+        Err(StateError::NoTimers)
     }
 }
 

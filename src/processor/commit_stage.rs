@@ -50,6 +50,7 @@ async fn commit_unit(
     let state = unit.state.take();
     let changelog = state.as_ref().map(|(changelog, _)| changelog.clone());
     let (first_record, next_offset, counts) = (unit.first_record, unit.next_offset, unit.counts);
+    let first_timer = unit.first_timer.take();
     let batches = unit.into_batches(producer).map_err(|error| CommitFailure::Fatal(error.to_string()))?;
     let began = Instant::now();
     let error = match transact(context, producer, &batches, next_offset, changelog.as_ref()).await {
@@ -65,6 +66,7 @@ async fn commit_unit(
                 status.records_out += counts.records_out;
                 status.dead_letters += counts.dead_letters;
                 status.skipped += counts.skipped;
+                status.timers_fired += counts.timers;
                 status.commits += 1;
             });
             return Ok(next);
@@ -92,8 +94,15 @@ async fn commit_unit(
         | BackendError::UnknownTopic(_)
         | BackendError::OffsetOutOfRange => CommitFailure::Rewind(cause),
         BackendError::Rejected { .. } => {
-            let records_in = counts.records_in;
-            CommitFailure::Rejected(Refusal { first_record, next_offset, records_in, cause })
+            let (records_in, timers) = (counts.records_in, counts.timers);
+            CommitFailure::Rejected(Refusal {
+                first_record,
+                next_offset,
+                records_in,
+                timers,
+                first_timer,
+                cause,
+            })
         }
         BackendError::Fatal { .. } => CommitFailure::Fatal(cause),
     })

@@ -1,11 +1,12 @@
 //! The dead letter: a record that could not be processed, as it was, with headers that say why.
 //!
 //! Written in the same transaction as the offset that passes over it, so that a record is either
-//! processed or here, never both and never neither. Our headers come after the record's own.
+//! processed or here, never both and never neither. Our headers come after the record's own. A timer that fails is
+//! one as well: its id as key, its payload as value, its time, its domain in a header, and no offset.
 
 use super::unit::Unit;
 use crate::ids::TopicPartition;
-use crate::plugin::InputRecord;
+use crate::plugin::{InputRecord, TimerDomain};
 use crate::wire::record_batch::{RawHeaders, RawRecord};
 use crate::wire::varint::{put_varint, varint_bytes};
 
@@ -27,6 +28,8 @@ pub struct DeadLetter<'a> {
     pub module: &'a str,
     /// How often it was tried.
     pub attempts: u32,
+    /// The domain of the timer that it is, if it is no record.
+    pub timer: Option<TimerDomain>,
 }
 
 /// Adds the record with the reason to the unit.
@@ -40,12 +43,16 @@ pub fn write_dead_letter(
     let numbers =
         [letter.source.partition.to_string(), record.offset.to_string(), letter.attempts.to_string()];
     let [partition, offset, attempts] = &numbers;
+    let origin = match letter.timer {
+        None => ("__tidemill.error.offset", offset.as_str()),
+        Some(domain) => ("__tidemill.error.timer", domain.name()),
+    };
     let ours = [
         ("__tidemill.error.message", letter.message.get(..end).unwrap_or_default()),
         ("__tidemill.error.code", letter.code),
         ("__tidemill.error.topic", letter.source.topic.as_str()),
         ("__tidemill.error.partition", partition),
-        ("__tidemill.error.offset", offset),
+        origin,
         ("__tidemill.error.processor", letter.processor),
         ("__tidemill.error.module", letter.module),
         ("__tidemill.error.attempts", attempts),

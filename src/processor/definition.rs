@@ -58,6 +58,9 @@ pub struct ProcessorDefinition {
     /// The names of the stores in which each task keeps its state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<String>,
+    /// Whether its tasks may set timers though it names no store; with a store, they may anyhow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timers: bool,
     /// What chooses the partitions of records for which the module names none, by output topic; else their keys do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub partitioners: BTreeMap<String, Partitioner>,
@@ -304,9 +307,14 @@ impl ProcessorDefinition {
         }
     }
 
+    /// Whether its tasks have state: stores, timers, or both.
+    pub fn has_state(&self) -> bool {
+        self.timers || !self.stores.is_empty()
+    }
+
     /// The topic that holds its state: a compacted log with a partition for each of the input's.
     pub fn changelog_topic(&self) -> Option<TopicName> {
-        (!self.stores.is_empty()).then(|| TopicName::new(format!("__changelog.{}", self.name)))
+        self.has_state().then(|| TopicName::new(format!("__changelog.{}", self.name)))
     }
 
     /// Every topic that it may write to: outputs and dead letters.
@@ -356,7 +364,7 @@ impl ProcessorDefinition {
                 );
             }
         }
-        if !self.stores.is_empty() && self.inputs.len() > 1 {
+        if self.has_state() && self.inputs.len() > 1 {
             let message =
                 format!("Processor \"{}\" has state and reads {} topics.", self.name, self.inputs.len());
             return refuse(

@@ -9,10 +9,11 @@ use super::partitioner::StickyPartition;
 use super::placement::{ChoiceError, OutputTopic, Partitioners, batch_to_place};
 use super::span::Span;
 use super::unit::Unit;
-use crate::ids::{PartitionIndex, TopicName, TopicPartition};
+use crate::ids::{Offset, PartitionIndex, TopicName, TopicPartition};
 use crate::plugin::{
     FaultReason, InputBatch, InstanceContext, InstanceOptions, Limits, LogSink, ModuleDigest, OutputBatch,
-    OutputRecord, PluginHost, ProcessFault, ProcessorInstance, StateError, Surroundings,
+    OutputRecord, PageLimits, PluginHost, ProcessFault, ProcessorInstance, StateAccess, StateError,
+    Surroundings, TimerDomain,
 };
 use crate::state::{StoreError, TaskState};
 use crate::wire::record_batch::{RawHeaders, RawRecord};
@@ -22,6 +23,8 @@ use std::time::Duration;
 
 /// Entries of the state that are deleted in one transaction because their time is over.
 const EXPIRED_PER_TRANSACTION: usize = 1_000;
+/// Timers that fire in one call.
+const TIMERS_PER_CALL: PageLimits = PageLimits { entries_max: 500, bytes_max: 1 << 20 };
 
 /// Whether trying a failed record again may help.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +75,8 @@ pub struct Engine {
     pub outputs: Outputs,
     /// The task's state, if it has any.
     state: Option<TaskState>,
+    /// When the next timers of both domains are due, once that is known.
+    next_timers: Option<(Option<i64>, Option<i64>)>,
 }
 
 impl Engine {
@@ -86,7 +91,18 @@ impl Engine {
         let sticky = StickyPartition::new(input.partition);
         let partitioners = Partitioners::new(host.clone(), definition.limits.of_instance(), log.clone());
         let outputs = BTreeMap::new();
-        Engine { host, definition, input, log, instance: None, partitioners, sticky, outputs, state }
+        Engine {
+            host,
+            definition,
+            input,
+            log,
+            instance: None,
+            partitioners,
+            sticky,
+            outputs,
+            state,
+            next_timers: None,
+        }
     }
 
     /// Does the task's work on a span, and adds what is written to the unit: all of it, or nothing.
@@ -103,6 +119,7 @@ impl Engine {
         }
         let written = written?;
         self.pass_time(span).map_err(|error| CallError::NoInstance(error.to_string()))?;
+        self.look_for_timers().map_err(|error| CallError::NoInstance(error.to_string()))?;
         unit.counts.records_out += u64::try_from(written).unwrap_or(0);
         unit.passed(span);
         Ok(())
@@ -121,8 +138,12 @@ impl Engine {
             )?),
         };
         // A host that panics is no better than a guest that traps.
-        let mut surroundings = surroundings(&mut self.state, unit.now, &self.input, span);
-        let call = std::panic::AssertUnwindSafe(|| instance.process(&input, &mut surroundings));
+        let mut surroundings = surroundings(&mut self.state, unit.now, &self.input, span)
+            .map_err(|error| CallError::NoInstance(error.to_string()))?;
+        let call = std::panic::AssertUnwindSafe(|| match span.timers() {
+            None => instance.process(&input, &mut surroundings),
+            Some((domain, _)) => instance.on_timers(domain, &input, &mut surroundings),
+        });
         let called = std::panic::catch_unwind(call);
         let output = match called {
             Ok(Ok(output)) => output,
@@ -181,10 +202,58 @@ impl Engine {
 
     /// The stream time moves on with the records that were processed.
     fn pass_time(&mut self, span: &Span) -> Result<(), StoreError> {
-        let Some(state) = &mut self.state else { return Ok(()) };
+        let Some(state) = self.state.as_mut().filter(|_| span.timers().is_none()) else { return Ok(()) };
         let input = span.input(&self.input, 0);
         let latest = input.records().filter_map(|record| Some(record.ok()?.timestamp)).max();
         latest.map_or(Ok(()), |latest| state.advance_stream_time(latest))
+    }
+
+    /// Notes when the next timers are due.
+    fn look_for_timers(&mut self) -> Result<(), StateError> {
+        if let Some(state) = &self.state {
+            let [event, processing] = TimerDomain::ALL.map(|domain| state.next_timer(domain));
+            self.next_timers = Some((event?, processing?));
+        }
+        Ok(())
+    }
+
+    /// When the next timer is due by the wall clock.
+    pub fn next_processing_timer(&self) -> Option<i64> {
+        self.next_timers.and_then(|(_, processing)| processing)
+    }
+
+    /// Whether timers may be due at a moment of the wall clock.
+    pub fn may_have_due_timers(&self, now: i64) -> bool {
+        let Some(state) = &self.state else { return false };
+        let is_due = |at: Option<i64>, time: Option<i64>| at.zip(time).is_some_and(|(at, time)| at <= time);
+        self.next_timers.is_none_or(|(event, processing)| {
+            is_due(event, state.stream_time()) || is_due(processing, Some(now))
+        })
+    }
+
+    /// Timers of one domain that are due at a moment of the wall clock: by event time first.
+    pub fn due_timers(&mut self, now: i64, position: Offset) -> Result<Option<Span>, StateError> {
+        self.look_for_timers()?;
+        let Some(state) = &self.state else { return Ok(None) };
+        for (domain, time) in
+            [(TimerDomain::Event, state.stream_time()), (TimerDomain::Processing, Some(now))]
+        {
+            let Some(time) = time else { continue };
+            let due = state.due_timers(domain, time, TIMERS_PER_CALL)?;
+            if !due.is_empty() {
+                return Ok(Some(Span::of_timers(domain, due, position)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes away timers that a policy has dealt with.
+    pub fn forget_timers(&mut self, span: &Span) -> Result<(), StateError> {
+        let (Some(state), Some((domain, timers))) = (&mut self.state, span.timers()) else { return Ok(()) };
+        for timer in timers {
+            state.delete_timer(domain, &timer.id)?;
+        }
+        self.look_for_timers()
     }
 
     /// How much the open transaction writes to the state so far.
@@ -314,22 +383,30 @@ impl TaskLimits {
     }
 }
 
-/// What a call may ask for. Its randomness follows from where its input lies: the same again for the same input.
+/// What a call may ask for. Its randomness follows from where its input lies, or from its first timer: the same again
+/// for the same input. Timers that fire are gone, unless the call fails.
 fn surroundings(
     state: &mut Option<TaskState>,
     now: i64,
     input: &TopicPartition,
     span: &Span,
-) -> Surroundings {
+) -> Result<Surroundings, StateError> {
     let place = u64::from(crc32c::crc32c(input.to_string().as_bytes()));
-    let offset = span.first_offset().map_or(0, |offset| offset.value().unsigned_abs());
-    let seed = (place << 32) ^ offset;
-    match state {
-        None => Surroundings { now, seed, ..Surroundings::none() },
-        Some(state) => {
-            Surroundings { stream_time: state.stream_time(), state: Box::new(state.begin_call()), now, seed }
+    let within = match span.timers() {
+        None => span.first_offset().map_or(0, |offset| offset.value().unsigned_abs()),
+        Some((_, timers)) => timers
+            .first()
+            .map_or(0, |timer| timer.at.unsigned_abs() ^ (u64::from(crc32c::crc32c(&timer.id)) << 16)),
+    };
+    let seed = (place << 32) ^ within;
+    let Some(state) = state else { return Ok(Surroundings { now, seed, ..Surroundings::none() }) };
+    let mut call = state.begin_call();
+    if let Some((domain, timers)) = span.timers() {
+        for timer in timers {
+            call.cancel_timer(domain, &timer.id)?;
         }
     }
+    Ok(Surroundings { stream_time: state.stream_time(), state: Box::new(call), now, seed })
 }
 
 fn instantiate(
@@ -429,6 +506,7 @@ fn fault_of(fault: ProcessFault) -> Fault {
         | ProcessFault::InputTooLarge { .. }
         | ProcessFault::State(
             StateError::UnknownStore(_)
+            | StateError::NoTimers
             | StateError::KeySize { .. }
             | StateError::ValueSize { .. }
             | StateError::NotACounter(_),

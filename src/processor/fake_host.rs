@@ -4,10 +4,10 @@
 use crate::ids::{PartitionIndex, TopicName};
 use crate::interceptor::fake::{self, Seen};
 use crate::plugin::{
-    FaultReason, InputBatch, InstanceOptions, InterceptorInstance, InterceptorOptions, LogLevel, LogLine,
-    LogSource, ModuleDescription, ModuleDigest, NewOutput, OutputBatch, OutputBuilder, PartitionerInstance,
-    PartitionerOptions, PluginError, PluginHost, ProcessFault, ProcessorInstance, StateError, Surroundings,
-    World, check_choices,
+    FaultReason, InputBatch, InputRecord, InstanceOptions, InterceptorInstance, InterceptorOptions, LogLevel,
+    LogLine, LogSource, ModuleDescription, ModuleDigest, NewOutput, OutputBatch, OutputBuilder,
+    PartitionerInstance, PartitionerOptions, PluginError, PluginHost, ProcessFault, ProcessorInstance,
+    StateError, Surroundings, TimerDomain, World, check_choices,
 };
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -21,7 +21,8 @@ use tokio::sync::watch;
 /// `poison` is rejected, `trap` traps, `panic` panics the host, `fatal` stops the task, `flaky` fails
 /// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
 /// `at PARTITION` goes to that partition, `say TEXT` logs, `count WORD` adds 1 to the word's counter in the store `counts`
-/// and writes `WORD=N`, `count-poison WORD` does so and is then rejected.
+/// and writes `WORD=N`, `count-poison WORD` does so and is then rejected, `timer DOMAIN ID AT PAYLOAD` sets a timer,
+/// `cancel DOMAIN ID` takes one away.
 pub(crate) struct FakeHost {
     modules: Mutex<BTreeMap<ModuleDigest, ModuleDescription>>,
     /// How many records have been processed, failed calls included.
@@ -159,6 +160,8 @@ impl PartitionerInstance for FakePartitioner {
     }
 }
 
+/// A timer writes its payload, which may be `poison TEXT` (rejected), `trap`, `big` (2 MB), or
+/// `then DOMAIN ID AT PAYLOAD`: sets another.
 struct FakeInstance {
     options: InstanceOptions,
     output: String,
@@ -185,13 +188,7 @@ impl ProcessorInstance for FakeInstance {
                 message: format!("cannot take {value}"),
             };
             let (word, rest) = value.split_once(' ').unwrap_or((&value, ""));
-            let mut new = NewOutput {
-                topic: &self.output,
-                key: record.key,
-                value: record.value,
-                source_index: record.index,
-                ..NewOutput::default()
-            };
+            let mut new = echo(&record, &self.output);
             match word {
                 "poison" => return Err(fault(FaultReason::Reject)),
                 "fatal" => return Err(fault(FaultReason::Fatal)),
@@ -222,6 +219,11 @@ impl ProcessorInstance for FakeInstance {
                     let text = format!("{rest}={counted}");
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
+                "timer" => set_timer(surroundings, rest).map_err(ProcessFault::State)?,
+                "cancel" => {
+                    let text = cancel_timer(surroundings, rest).map_err(ProcessFault::State)?;
+                    out.push(NewOutput { value: Some(text.as_bytes()), ..new });
+                }
                 "say" => self.options.log.send(LogLine {
                     level: LogLevel::Info,
                     source: LogSource::Log,
@@ -234,6 +236,76 @@ impl ProcessorInstance for FakeInstance {
         let count = batch.record_count();
         self.processed.send_modify(|sum| *sum += usize::try_from(count).unwrap());
         out.build(count).map_err(|bad| ProcessFault::BadOutput(bad.0))
+    }
+
+    fn on_timers(
+        &mut self,
+        domain: TimerDomain,
+        due: &InputBatch,
+        surroundings: &mut Surroundings,
+    ) -> Result<OutputBatch, ProcessFault> {
+        if self.dead {
+            return Err(ProcessFault::Dead);
+        }
+        let mut out = OutputBuilder::new();
+        for timer in due.records() {
+            let timer = timer.unwrap();
+            let payload = String::from_utf8(timer.value.unwrap().to_vec()).unwrap();
+            let id = String::from_utf8(timer.key.unwrap().to_vec()).unwrap();
+            let (word, rest) = payload.split_once(' ').unwrap_or((&payload, ""));
+            let text = match word {
+                "poison" => {
+                    let message = format!("cannot fire {id}");
+                    let (index, reason) = (timer.index, FaultReason::Reject);
+                    return Err(ProcessFault::Record { index, reason, message });
+                }
+                "trap" => {
+                    self.dead = true;
+                    return Err(ProcessFault::Trap { message: "unreachable".into(), function: None });
+                }
+                "then" => {
+                    set_timer(surroundings, rest).map_err(ProcessFault::State)?;
+                    format!("{} {id} set another", domain.name())
+                }
+                "big" => "x".repeat(2 << 20),
+                _ => format!("{} {id}@{} {payload}", domain.name(), timer.timestamp),
+            };
+            let (topic, value) = (self.output.as_str(), Some(text.as_bytes()));
+            out.push(NewOutput { topic, value, source_index: timer.index, ..NewOutput::default() });
+        }
+        out.build(due.record_count()).map_err(|bad| ProcessFault::BadOutput(bad.0))
+    }
+}
+
+/// `DOMAIN ID AT PAYLOAD`, the domain being `event` or `processing`.
+fn set_timer(surroundings: &mut Surroundings, text: &str) -> Result<(), StateError> {
+    let mut parts = text.splitn(4, ' ');
+    let mut next = || parts.next().unwrap_or_default();
+    let (domain, id, at, payload) = (next(), next(), next().parse().unwrap(), next());
+    surroundings.state.set_timer(domain_of(domain), id.as_bytes(), at, payload.as_bytes())
+}
+
+fn cancel_timer(surroundings: &mut Surroundings, text: &str) -> Result<String, StateError> {
+    let (domain, id) = text.split_once(' ').unwrap();
+    let cancelled = surroundings.state.cancel_timer(domain_of(domain), id.as_bytes())?;
+    Ok(format!("{id} cancelled: {cancelled}"))
+}
+
+fn echo<'a>(record: &InputRecord<'a>, topic: &'a str) -> NewOutput<'a> {
+    NewOutput {
+        topic,
+        key: record.key,
+        value: record.value,
+        source_index: record.index,
+        ..NewOutput::default()
+    }
+}
+
+fn domain_of(text: &str) -> TimerDomain {
+    match text {
+        "event" => TimerDomain::Event,
+        "processing" => TimerDomain::Processing,
+        other => panic!("no such domain: {other}"),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Finds the record whose output the cluster refuses: too large for its topic, say.
 //!
 //! The refusal comes when a whole transaction's output is appended. So the records of that
-//! transaction go again, one transaction each, until one is refused alone: that is the bad one, and
-//! the error policy has it. Pure.
+//! transaction, and the timers that fired in it, go again, one transaction each, until one is refused alone: that
+//! is the bad one, and the error policy has it. Pure.
 
 use crate::ids::Offset;
+use crate::plugin::{Timer, TimerDomain};
 use std::collections::BTreeMap;
 
 /// A unit whose output the cluster will never take.
@@ -16,6 +17,10 @@ pub(super) struct Refusal {
     pub next_offset: Offset,
     /// How many source records it has.
     pub records_in: u64,
+    /// How many timers it has.
+    pub timers: u64,
+    /// The first of them.
+    pub first_timer: Option<(TimerDomain, Timer)>,
     /// What the cluster said.
     pub cause: String,
 }
@@ -25,20 +30,33 @@ pub(super) struct Refusal {
 pub(super) struct Isolation {
     until: Offset,
     refused: BTreeMap<Offset, String>,
+    /// So many of a session's first timers go alone.
+    timers_alone: u64,
+    refused_timers: Vec<(TimerDomain, Timer, String)>,
 }
 
 impl Isolation {
     /// Takes note of a refusal; fails if a record is refused that was already given up, because
     /// then not even its dead letter fits.
     pub fn learn(&mut self, refusal: Refusal) -> Result<(), String> {
-        self.until = self.until.max(refusal.next_offset);
-        match refusal.first_record.filter(|_| refusal.records_in <= 1) {
+        self.timers_alone = self.timers_alone.max(refusal.timers);
+        if refusal.records_in > 0 {
+            self.until = self.until.max(refusal.next_offset);
+        }
+        if let (Some((domain, timer)), 1, 0) = (&refusal.first_timer, refusal.timers, refusal.records_in) {
+            if self.refusal_of_timer(*domain, timer).is_some() {
+                return Err(format!("not even a timer's dead letter fits: {}", refusal.cause));
+            }
+            self.refused_timers.push((*domain, timer.clone(), refusal.cause));
+            return Ok(());
+        }
+        match refusal.first_record.filter(|_| refusal.records_in <= 1 && refusal.timers == 0) {
             Some(record) if self.refused.insert(record, refusal.cause.clone()).is_some() => Err(format!(
                 "not even the dead letter of the record at offset {record} fits: {}",
                 refusal.cause
             )),
             Some(_) => Ok(()),
-            None if refusal.records_in == 0 => Err(refusal.cause),
+            None if refusal.records_in + refusal.timers == 0 => Err(refusal.cause),
             None => Ok(()),
         }
     }
@@ -51,6 +69,18 @@ impl Isolation {
     /// What the cluster said about this very record.
     pub fn refusal_of(&self, offset: Offset) -> Option<&str> {
         self.refused.get(&offset).map(String::as_str)
+    }
+
+    /// Whether a timer goes in a transaction of its own, if so many have fired since the task began again.
+    pub fn holds_timers(&self, fired: u64) -> bool {
+        fired < self.timers_alone
+    }
+
+    /// What the cluster said about this very timer.
+    pub fn refusal_of_timer(&self, domain: TimerDomain, timer: &Timer) -> Option<&str> {
+        let mut refused = self.refused_timers.iter();
+        let found = refused.find(|(in_domain, refused, _)| (*in_domain, refused) == (domain, timer))?;
+        Some(&found.2)
     }
 
     /// Forgets what is behind the position.

@@ -36,7 +36,10 @@ pub(super) enum ReadEnd {
     Rewind(String),
 }
 
-/// Some records still to be processed.
+/// Calls for timers between two looks at the input.
+const TIMER_ROUNDS_MAX: usize = 100;
+
+/// Some records or timers still to be processed.
 struct Work {
     span: Span,
     /// How often they have failed, if it is a single record.
@@ -56,6 +59,8 @@ pub(super) struct ReadStage<'a> {
     units: mpsc::Sender<Unit>,
     next_commit: Instant,
     breaker: Breaker,
+    /// How many timers are in the units handed over.
+    timers_settled: u64,
     /// Since when the position is ahead of the handed over offset by offsets without records only.
     skipped_since: Option<Instant>,
 }
@@ -86,6 +91,7 @@ impl<'a> ReadStage<'a> {
             units,
             next_commit: now,
             breaker: Breaker::new(context.definition.on_error.breaker, now),
+            timers_settled: 0,
             skipped_since: None,
         }
     }
@@ -101,7 +107,7 @@ impl<'a> ReadStage<'a> {
         match end {
             ReadEnd::Stopped | ReadEnd::Failed(_) | ReadEnd::Broken(_) => {
                 // Everything before the stop is whole: it need not be done again.
-                if self.unit.next_offset > self.unit.first_offset {
+                if self.unit.next_offset > self.unit.first_offset || !self.unit.is_without_records() {
                     let _ = self.hand_over().await;
                 }
             }
@@ -119,6 +125,7 @@ impl<'a> ReadStage<'a> {
             return Err(ReadEnd::Stopped);
         }
         self.hand_over_if_due().await?;
+        self.fire_timers().await?;
         let context = self.context;
         let position = self.unit.next_offset;
         let fetch =
@@ -153,24 +160,53 @@ impl<'a> ReadStage<'a> {
 
     fn fetch_wait(&self) -> Duration {
         let longest = self.context.tuning.fetch_wait;
-        let wake = if self.unit.is_without_records() {
-            self.skipped_since.map(|since| since + self.context.tuning.lazy_commit)
-        } else {
-            Some(self.next_commit)
-        };
-        wake.map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest))
+        if !self.unit.is_without_records() {
+            return self.next_commit.saturating_duration_since(Instant::now()).min(longest);
+        }
+        let lazily = self.skipped_since.map(|since| since + self.context.tuning.lazy_commit);
+        let lazily = lazily.map_or(longest, |at| at.saturating_duration_since(Instant::now()));
+        let timer = self.engine.as_ref().and_then(Engine::next_processing_timer);
+        let timer = timer.map_or(longest, |at| {
+            let wait = at.saturating_sub(self.context.clock.now().ms());
+            Duration::from_millis(u64::try_from(wait).unwrap_or(0))
+        });
+        lazily.min(timer).min(longest)
     }
 
     async fn process_spans(&mut self, spans: VecDeque<Span>) -> Result<(), ReadEnd> {
         for span in spans {
-            let mut stack = vec![Work { span, failed: 0, verdict: None }];
-            while let Some(work) = stack.pop() {
-                if self.context.is_stopped() {
-                    return Err(ReadEnd::Stopped);
-                }
-                self.process(work, &mut stack).await?;
-                self.hand_over_if_due().await?;
+            self.process_span(span).await?;
+            self.fire_timers().await?;
+        }
+        Ok(())
+    }
+
+    async fn process_span(&mut self, span: Span) -> Result<(), ReadEnd> {
+        let mut stack = vec![Work { span, failed: 0, verdict: None }];
+        while let Some(work) = stack.pop() {
+            if self.context.is_stopped() {
+                return Err(ReadEnd::Stopped);
             }
+            self.process(work, &mut stack).await?;
+            self.hand_over_if_due().await?;
+        }
+        Ok(())
+    }
+
+    /// Fires the timers that are due. Those that set others which are due at once do not keep it from reading for ever.
+    async fn fire_timers(&mut self) -> Result<(), ReadEnd> {
+        for _ in 0..TIMER_ROUNDS_MAX {
+            // What its calls take for the present, they also fire by.
+            let now = if self.unit.now < 0 { self.context.clock.now().ms() } else { self.unit.now };
+            if !self.engine.as_ref().is_some_and(|engine| engine.may_have_due_timers(now)) {
+                return Ok(());
+            }
+            let due = self.with_engine(move |engine, unit| engine.due_timers(now, unit.next_offset)).await;
+            let Some(due) = due.map_err(|error| ReadEnd::Rewind(error.to_string()))? else { return Ok(()) };
+            if self.unit.is_without_records() {
+                self.refresh_outputs().await?;
+            }
+            self.process_span(due).await?;
         }
         Ok(())
     }
@@ -181,7 +217,7 @@ impl<'a> ReadStage<'a> {
             if let Some(cause) = self.breaker.saw(Instant::now(), 1, 1) {
                 return Err(ReadEnd::Broken(format!("{cause}; the last: {}", fault.message)));
             }
-            return self.settle(&work.span, work.failed, &fault);
+            return self.settle(work.span, work.failed, &fault).await;
         }
         if work.failed > 0 {
             // Whatever comes of the record, those before it need not wait for it.
@@ -206,11 +242,12 @@ impl<'a> ReadStage<'a> {
     fn shorten(&self, work: Work, stack: &mut Vec<Work>) -> Work {
         let count = work.span.count();
         let first = work.span.first_offset();
-        let room = if first.is_some_and(|offset| self.isolation.holds(offset)) {
+        let is_alone = first.map_or_else(|| self.are_timers_alone(), |offset| self.isolation.holds(offset));
+        let room = if is_alone {
             1
         } else {
             let records_max = self.context.definition.commit.records_max;
-            let left = records_max.saturating_sub(self.unit.counts.records_in).max(1);
+            let left = records_max.saturating_sub(self.unit.counts.taken()).max(1);
             u32::try_from(left).unwrap_or(u32::MAX)
         };
         let mut work = work;
@@ -219,13 +256,22 @@ impl<'a> ReadStage<'a> {
             stack.push(Work { span: later, failed: 0, verdict: None });
             work = Work { span: now, failed: 0, verdict: None };
         }
-        let refusal = first.filter(|_| work.span.count() == 1);
-        if let Some(cause) = refusal.and_then(|offset| self.isolation.refusal_of(offset)) {
+        let refusal = match (work.span.timers(), first) {
+            (Some((domain, [timer])), _) => self.isolation.refusal_of_timer(domain, timer),
+            (None, Some(offset)) if work.span.count() == 1 => self.isolation.refusal_of(offset),
+            (Some(_) | None, _) => None,
+        };
+        if let Some(cause) = refusal {
             let message = format!("the cluster refused its output: {cause}");
             work.verdict =
                 Some(Fault { index: None, code: "output-refused", message, again: Again::Useless });
         }
         work
+    }
+
+    /// Whether timers go one a transaction, because the cluster has refused what some of them gave.
+    fn are_timers_alone(&self) -> bool {
+        self.isolation.holds_timers(self.timers_settled)
     }
 
     /// Calls the module on a blocking thread.
@@ -313,12 +359,11 @@ impl<'a> ReadStage<'a> {
         Work { span, failed, verdict: hopeless.then_some(fault) }
     }
 
-    /// Carries out the policy on the one record of a span.
-    fn settle(&mut self, span: &Span, attempts: u32, fault: &Fault) -> Result<(), ReadEnd> {
+    /// Carries out the policy on the one record, or timer, of a span.
+    async fn settle(&mut self, span: Span, attempts: u32, fault: &Fault) -> Result<(), ReadEnd> {
         let context = self.context;
         let definition = &context.definition;
-        let offset = span.first_offset().map_or_else(|| "?".into(), |offset| offset.to_string());
-        let text = format!("record at offset {offset} failed ({}): {}", fault.code, fault.message);
+        let text = format!("{} failed ({}): {}", name_of(&span), fault.code, fault.message);
         context.board.update(|status| status.last_error = Some(text.clone()));
         context.log("error", &text);
         match (definition.on_error.then, definition.dead_letter_topic()) {
@@ -330,19 +375,26 @@ impl<'a> ReadStage<'a> {
                     processor: &definition.name,
                     module: &definition.module,
                     attempts,
+                    timer: span.timers().map(|(domain, _)| domain),
                 };
                 let engine = self.engine.as_ref().expect("no call runs");
                 engine
-                    .dead_letter(span, &topic, &letter, &mut self.unit)
-                    .map_err(|unreadable| ReadEnd::Failed(unreadable.message))
+                    .dead_letter(&span, &topic, &letter, &mut self.unit)
+                    .map_err(|unreadable| ReadEnd::Failed(unreadable.message))?;
             }
             (FailureAction::Skip, _) => {
                 self.unit.counts.skipped += 1;
-                self.unit.passed(span);
-                Ok(())
+                self.unit.passed(&span);
             }
-            (FailureAction::Stop, _) | (FailureAction::DeadLetter, None) => Err(ReadEnd::Failed(text)),
+            (FailureAction::Stop, _) | (FailureAction::DeadLetter, None) => {
+                return Err(ReadEnd::Failed(text));
+            }
         }
+        if span.timers().is_none() {
+            return Ok(());
+        }
+        let forgotten = self.with_engine(move |engine, _| engine.forget_timers(&span)).await;
+        forgotten.map_err(|error| ReadEnd::Rewind(error.to_string()))
     }
 
     async fn hand_over_if_due(&mut self) -> Result<(), ReadEnd> {
@@ -353,7 +405,8 @@ impl<'a> ReadStage<'a> {
             self.skipped_since.is_some_and(|since| now >= since + patience)
         } else {
             now >= self.next_commit
-                || self.unit.counts.records_in >= policy.records_max
+                || self.unit.counts.taken() >= policy.records_max
+                || (self.unit.counts.timers > 0 && self.are_timers_alone())
                 || self.written_bytes() >= policy.bytes_max
                 || self.isolation.holds(self.unit.first_offset)
         };
@@ -367,7 +420,8 @@ impl<'a> ReadStage<'a> {
     }
 
     async fn hand_over(&mut self) -> Result<(), ReadEnd> {
-        if !self.context.definition.stores.is_empty() {
+        self.timers_settled += self.unit.counts.timers;
+        if self.context.definition.has_state() {
             let sealed = self.with_engine(Engine::seal_state).await;
             sealed.map_err(|error| ReadEnd::Rewind(error.to_string()))?;
         }
@@ -400,6 +454,17 @@ impl<'a> ReadStage<'a> {
         let changed = engine.outputs != outputs;
         engine.outputs = outputs;
         Ok(if changed { Refreshed::Changed } else { Refreshed::Same })
+    }
+}
+
+/// How logs call the one record, or timer, of a span.
+fn name_of(span: &Span) -> String {
+    match (span.timers(), span.first_offset()) {
+        (Some((domain, [timer, ..])), _) => {
+            format!("{} timer \"{}\" of {}", domain.name(), timer.id.escape_ascii(), timer.at)
+        }
+        (_, Some(offset)) => format!("record at offset {offset}"),
+        (_, None) => "record at offset ?".into(),
     }
 }
 

@@ -1,24 +1,33 @@
-//! A run of source records in the uncompressed v2 layout, which can be cut between any two of them.
+//! A run of source records in the uncompressed v2 layout, which can be cut between any two of them. Timers that are due
+//! make one too, so that a failing one is found and dealt with like a record.
 //!
 //! Cuts share the bytes, so that a failing batch can be halved until only the bad record is left,
 //! without copying. Bytes come from the log and are checked all the same.
 
 use crate::ids::{Offset, TopicPartition};
-use crate::plugin::{InputBatch, InputChunk};
-use crate::wire::record_batch::{BatchError, Compression, RecordBatch};
+use crate::plugin::{InputBatch, InputChunk, Timer, TimerDomain};
+use crate::wire::record_batch::{
+    BatchBuilder, BatchError, BatchOptions, Compression, RawHeaders, RawRecord, RecordBatch,
+};
 use crate::wire::varint::ByteReader;
 use std::collections::VecDeque;
 
 /// Decompressed bytes of one source batch, at most.
 const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 
-/// A run of source records, with the position after it.
+/// A run of source records, or of timers, with the position after it.
 #[derive(Clone, Debug)]
 pub struct Span {
-    chunks: Vec<InputChunk>,
+    what: What,
     compression: Compression,
     /// Where reading goes on once all of this is done.
     pub end: Offset,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Records(Vec<InputChunk>),
+    Timers(TimerDomain, Vec<Timer>),
 }
 
 /// What one fetch found, as spans of at most `bytes_max` bytes (or one source batch).
@@ -31,7 +40,7 @@ pub fn spans_of(
     next_offset: Offset,
     bytes_max: usize,
 ) -> Result<VecDeque<Span>, BatchError> {
-    let mut spans: VecDeque<Span> = VecDeque::new();
+    let mut spans: VecDeque<(Vec<InputChunk>, Compression, Offset)> = VecDeque::new();
     let mut bytes_in_last = usize::MAX;
     for batch in batches {
         let end = batch.header().last_offset().next();
@@ -39,21 +48,22 @@ pub fn spans_of(
         let Some(chunk) = chunk_of(&batch, from)? else { continue };
         let bytes = chunk.records.len();
         match spans.back_mut() {
-            Some(last) if bytes_in_last.saturating_add(bytes) <= bytes_max => {
-                last.chunks.push(chunk);
-                last.end = end;
+            Some((chunks, _, end_of_last)) if bytes_in_last.saturating_add(bytes) <= bytes_max => {
+                chunks.push(chunk);
+                *end_of_last = end;
                 bytes_in_last += bytes;
             }
             Some(_) | None => {
-                spans.push_back(Span { chunks: vec![chunk], compression, end });
+                spans.push_back((vec![chunk], compression, end));
                 bytes_in_last = bytes;
             }
         }
     }
-    if let Some(last) = spans.back_mut() {
-        last.end = last.end.max(next_offset);
+    if let Some((_, _, end)) = spans.back_mut() {
+        *end = next_offset.max(*end);
     }
-    Ok(spans)
+    let span = |(chunks, compression, end)| Span { what: What::Records(chunks), compression, end };
+    Ok(spans.into_iter().map(span).collect())
 }
 
 fn chunk_of(batch: &RecordBatch, from: Offset) -> Result<Option<InputChunk>, BatchError> {
@@ -96,10 +106,26 @@ fn skip_record(reader: &mut ByteReader<'_>) -> Option<()> {
 }
 
 impl Span {
+    /// Timers that are due; reading goes on at `position`.
+    pub fn of_timers(domain: TimerDomain, due: Vec<Timer>, position: Offset) -> Span {
+        Span { what: What::Timers(domain, due), compression: Compression::default(), end: position }
+    }
+
     /// What a call hands to the module.
     pub fn input(&self, from: &TopicPartition, attempt: u32) -> InputBatch {
-        let chunks = self.chunks.clone();
+        let chunks = match &self.what {
+            What::Records(chunks) => chunks.clone(),
+            What::Timers(_, timers) => vec![chunk_of_timers(timers)],
+        };
         InputBatch { topic: from.topic.clone(), partition: from.partition, attempt, chunks }
+    }
+
+    /// Its timers, if it has those and no records.
+    pub fn timers(&self) -> Option<(TimerDomain, &[Timer])> {
+        match &self.what {
+            What::Records(_) => None,
+            What::Timers(domain, timers) => Some((*domain, timers)),
+        }
     }
 
     /// The codec of the first source batch.
@@ -107,37 +133,77 @@ impl Span {
         self.compression
     }
 
-    /// How many records there are.
+    /// How many records or timers there are.
     pub fn count(&self) -> u32 {
-        self.chunks.iter().map(|chunk| chunk.record_count).sum()
-    }
-
-    /// The offset of the first record.
-    pub fn first_offset(&self) -> Option<Offset> {
-        self.chunks.iter().find(|chunk| chunk.record_count > 0).and_then(first_offset)
-    }
-
-    /// The first `count` records, and the rest; the first part ends where the rest begins.
-    pub fn split_at(self, count: u32) -> (Span, Span) {
-        let (mut first, mut rest) = (Vec::new(), Vec::new());
-        let mut missing = count;
-        for chunk in self.chunks {
-            if missing >= chunk.record_count {
-                missing -= chunk.record_count;
-                first.push(chunk);
-            } else if missing == 0 {
-                rest.push(chunk);
-            } else {
-                let (left, right) = cut(chunk, missing);
-                missing = 0;
-                first.push(left);
-                rest.push(right);
-            }
+        match &self.what {
+            What::Records(chunks) => chunks.iter().map(|chunk| chunk.record_count).sum(),
+            What::Timers(_, timers) => u32::try_from(timers.len()).unwrap_or(u32::MAX),
         }
-        let compression = self.compression;
-        let rest = Span { chunks: rest, compression, end: self.end };
-        let middle = rest.first_offset().unwrap_or(self.end);
-        (Span { chunks: first, compression, end: middle }, rest)
+    }
+
+    /// The offset of the first record; timers have none.
+    pub fn first_offset(&self) -> Option<Offset> {
+        match &self.what {
+            What::Records(chunks) => {
+                chunks.iter().find(|chunk| chunk.record_count > 0).and_then(first_offset)
+            }
+            What::Timers(..) => None,
+        }
+    }
+
+    /// The first `count` records or timers, and the rest; the first part ends where the rest begins.
+    pub fn split_at(self, count: u32) -> (Span, Span) {
+        let Span { what, compression, end } = self;
+        let (first, rest) = match what {
+            What::Records(chunks) => {
+                let (first, rest) = split_chunks(chunks, count);
+                (What::Records(first), What::Records(rest))
+            }
+            What::Timers(domain, mut timers) => {
+                let at = usize::try_from(count).unwrap_or(usize::MAX).min(timers.len());
+                let rest = timers.split_off(at);
+                (What::Timers(domain, timers), What::Timers(domain, rest))
+            }
+        };
+        let rest = Span { what: rest, compression, end };
+        let middle = rest.first_offset().unwrap_or(end);
+        (Span { what: first, compression, end: middle }, rest)
+    }
+}
+
+fn split_chunks(chunks: Vec<InputChunk>, count: u32) -> (Vec<InputChunk>, Vec<InputChunk>) {
+    let (mut first, mut rest) = (Vec::new(), Vec::new());
+    let mut missing = count;
+    for chunk in chunks {
+        if missing >= chunk.record_count {
+            missing -= chunk.record_count;
+            first.push(chunk);
+        } else if missing == 0 {
+            rest.push(chunk);
+        } else {
+            let (left, right) = cut(chunk, missing);
+            missing = 0;
+            first.push(left);
+            rest.push(right);
+        }
+    }
+    (first, rest)
+}
+
+/// Records with the timers' ids, payloads and times.
+fn chunk_of_timers(timers: &[Timer]) -> InputChunk {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for timer in timers {
+        let (key, value) = (Some(&timer.id[..]), Some(&timer.payload[..]));
+        builder.append_raw_body(RawRecord { timestamp: timer.at, key, value, headers: RawHeaders::NONE });
+    }
+    let batch = builder.build();
+    InputChunk {
+        base_offset: Offset::ZERO,
+        base_timestamp: batch.header().base_timestamp,
+        append_time: None,
+        record_count: u32::try_from(timers.len()).unwrap_or(u32::MAX),
+        records: batch.records_region(),
     }
 }
 

@@ -51,10 +51,12 @@ pub struct TaskStatus {
     pub commits: u64,
     /// Aborted transactions.
     pub aborts: u64,
-    /// Records that went to the dead-letter topic.
+    /// Records and timers that went to the dead-letter topic.
     pub dead_letters: u64,
-    /// Records that were left out by policy.
+    /// Records and timers that were left out by policy.
     pub skipped: u64,
+    /// Timers that fired, in committed transactions.
+    pub timers_fired: u64,
     /// How often it went back to the committed offset after a failure.
     pub restarts: u64,
     /// The last failure, of a record or of the cluster.
@@ -85,6 +87,7 @@ impl TaskBoard {
             aborts: 0,
             dead_letters: 0,
             skipped: 0,
+            timers_fired: 0,
             restarts: 0,
             last_error: None,
         };

@@ -5,6 +5,7 @@ mod failures;
 mod lifecycle;
 mod placement;
 mod state;
+mod timers;
 
 use super::attachments::{Attachments, AttachmentsOptions};
 use super::backend::Backend;
@@ -40,6 +41,8 @@ pub(crate) struct Fixture {
     pub host: Arc<FakeHost>,
     pub digest: String,
     pub tuning: Tuning,
+    /// The broker's clock, at 1 ms.
+    pub clock: Clock,
     /// Where tasks keep their state, for the tests that need one.
     pub state: Option<StateDatabase>,
 }
@@ -64,7 +67,15 @@ impl Fixture {
                 cluster.ensure_topic(topic, 1);
             }
         });
-        Fixture { cluster, registry, host, digest, tuning: quick(), state: None }
+        Fixture {
+            cluster,
+            registry,
+            host,
+            digest,
+            clock: Clock::manual(Timestamp::from_ms(1)),
+            tuning: quick(),
+            state: None,
+        }
     }
 
     pub fn definition(&self) -> ProcessorDefinition {
@@ -86,7 +97,7 @@ impl Fixture {
             host: self.host.clone(),
             registry: self.registry.clone(),
             state: self.state.clone(),
-            clock: Clock::manual(Timestamp::from_ms(1)),
+            clock: self.clock.clone(),
             tuning: self.tuning,
             log_limits: LogLimits::default(),
         })

@@ -5,6 +5,7 @@
 
 use super::span::Span;
 use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
+use crate::plugin::{Timer, TimerDomain};
 use crate::state::PendingUnit;
 use crate::wire::record_batch::{
     BatchBuilder, BatchError, BatchOptions, BatchProducer, Compression, HEADER_BYTES, RawRecord, RecordBatch,
@@ -26,8 +27,17 @@ pub struct UnitCounts {
     pub records_out: u64,
     /// Dead letters.
     pub dead_letters: u64,
-    /// Source records left out by policy.
+    /// Source records and timers left out by policy.
     pub skipped: u64,
+    /// Timers that were dealt with.
+    pub timers: u64,
+}
+
+impl UnitCounts {
+    /// Source records and timers.
+    pub fn taken(&self) -> u64 {
+        self.records_in + self.timers
+    }
 }
 
 /// The work of one transaction.
@@ -40,6 +50,8 @@ pub struct Unit {
     pub first_offset: Offset,
     /// The offset of the first source record in it.
     pub first_record: Option<Offset>,
+    /// The first timer in it.
+    pub first_timer: Option<(TimerDomain, Timer)>,
     /// What it has in it.
     pub counts: UnitCounts,
     /// The codec of batches that are begun from now on.
@@ -59,6 +71,7 @@ impl Unit {
             next_offset: position,
             first_offset: position,
             first_record: None,
+            first_timer: None,
             counts: UnitCounts::default(),
             compression: Compression::default(),
             now: -1,
@@ -92,6 +105,13 @@ impl Unit {
 
     /// A span has been dealt with: reading goes on behind it.
     pub fn passed(&mut self, span: &Span) {
+        if let Some((domain, timers)) = span.timers() {
+            self.counts.timers += u64::from(span.count());
+            if self.first_timer.is_none() {
+                self.first_timer = timers.first().map(|timer| (domain, timer.clone()));
+            }
+            return;
+        }
         self.counts.records_in += u64::from(span.count());
         self.first_record = self.first_record.or(span.first_offset());
         self.next_offset = span.end;

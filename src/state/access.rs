@@ -2,8 +2,10 @@
 
 use super::codec::encode_value;
 use super::core::{Core, Shared, check_key_size, check_value_size, scan};
-use super::timers::{TimerDomain, delete_timer, put_timer};
-use crate::plugin::{KeyRange, Page, PageLimits, ScanDirection, StateAccess, StateError, StoreId};
+use super::timers::{delete_timer, put_timer};
+use crate::plugin::{
+    KeyRange, Page, PageLimits, ScanDirection, StateAccess, StateError, StoreId, TimerDomain,
+};
 use bytes::{Bytes, BytesMut};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
@@ -23,24 +25,6 @@ impl CallState {
     /// Access to the call of this number.
     pub(super) fn new(shared: Arc<Shared>, call: u64) -> CallState {
         CallState { shared, call, key: BytesMut::new() }
-    }
-
-    /// Sets a timer; one of the same id in this domain is replaced.
-    pub fn put_timer(
-        &mut self,
-        domain: TimerDomain,
-        id: &[u8],
-        at: i64,
-        payload: &[u8],
-    ) -> Result<(), StateError> {
-        let mut core = during(&self.shared, self.call)?;
-        put_timer(&self.shared, &mut core, (domain, id), at, payload)
-    }
-
-    /// Takes a timer away; answers whether there was one.
-    pub fn delete_timer(&mut self, domain: TimerDomain, id: &[u8]) -> Result<bool, StateError> {
-        let mut core = during(&self.shared, self.call)?;
-        delete_timer(&self.shared, &mut core, (domain, id))
     }
 
     /// Makes `self.key` the whole key; locks the layers.
@@ -125,5 +109,21 @@ impl StateAccess for CallState {
         let value = encode_value(&after.to_le_bytes(), None);
         core.write(Bytes::copy_from_slice(key), Some(value), found.as_ref(), &shared.limits)?;
         Ok(after)
+    }
+
+    fn set_timer(
+        &mut self,
+        domain: TimerDomain,
+        id: &[u8],
+        at: i64,
+        payload: &[u8],
+    ) -> Result<(), StateError> {
+        let mut core = during(&self.shared, self.call)?;
+        put_timer(&self.shared, &mut core, (domain, id), at, payload)
+    }
+
+    fn cancel_timer(&mut self, domain: TimerDomain, id: &[u8]) -> Result<bool, StateError> {
+        let mut core = during(&self.shared, self.call)?;
+        delete_timer(&self.shared, &mut core, (domain, id))
     }
 }

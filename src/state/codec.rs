@@ -6,7 +6,8 @@
 //! refused, never guessed at.
 
 use super::limits::{KEY_BYTES_MAX, STORE_NAME_BYTES_MAX, VALUE_BYTES_MAX};
-use super::timers::TimerDomain;
+use super::timers::store_of_timers;
+use crate::plugin::TimerDomain;
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// The version of keys and of values.
@@ -64,7 +65,7 @@ impl StoreKind {
             check_store_name(name).map_err(ChangelogError::Malformed)?;
             return Ok(StoreKind::Guest);
         }
-        let domain = TimerDomain::ALL.into_iter().find(|domain| domain.store() == name);
+        let domain = TimerDomain::ALL.into_iter().find(|domain| store_of_timers(*domain) == name);
         match domain {
             Some(domain) => Ok(StoreKind::Timers(domain)),
             None if name == CLOCK => Ok(StoreKind::Clock),
@@ -86,7 +87,7 @@ impl Schedule {
     /// The schedule of the entry with this (whole) key.
     pub fn of(key: &[u8]) -> Schedule {
         let name = store_of(key);
-        let domain = TimerDomain::ALL.into_iter().find(|domain| domain.store().as_bytes() == name);
+        let domain = TimerDomain::ALL.into_iter().find(|domain| store_of_timers(*domain).as_bytes() == name);
         domain.map_or(Schedule::Expiry, Schedule::Timers)
     }
 

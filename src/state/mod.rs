@@ -27,7 +27,6 @@ pub use error::StoreError;
 pub use limits::{KEY_BYTES_MAX, STORE_NAME_BYTES_MAX, StateLimits, VALUE_BYTES_MAX};
 pub use reader::StateReader;
 pub use task::{ChangelogRecord, PendingUnit, TaskState};
-pub use timers::{Timer, TimerDomain};
 
 #[cfg(test)]
 mod tests;

@@ -11,9 +11,9 @@ use super::core::{Core, Pending, Shared};
 use super::error::StoreError;
 use super::layer::{Beneath, Layer};
 use super::mark::Mark;
-use super::timers::{Timer, TimerDomain, delete_timer, due_timers, put_timer};
+use super::timers::{delete_timer, due_timers, put_timer};
 use crate::ids::Offset;
-use crate::plugin::StateError;
+use crate::plugin::{PageLimits, StateError, Timer, TimerDomain};
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 use std::sync::Arc;
@@ -187,16 +187,25 @@ impl TaskState {
         delete_timer(&self.shared, &mut self.shared.core.lock(), (domain, id))
     }
 
-    /// The first `limit` timers of a domain that are due at a time, by time and id. They stay until they are deleted:
-    /// within the call that they set off, so that they are due again if it fails.
-    pub fn due_timers(&self, domain: TimerDomain, now: i64, limit: usize) -> Result<Vec<Timer>, StateError> {
-        due_timers(&self.shared, &self.shared.core.lock(), (domain, now), limit)
+    /// The first timers of a domain that are due at a time, by time and id: as many as the limits allow, and one at
+    /// least. They stay until they are deleted: within the call that they set off, so that they are due again if it
+    /// fails.
+    pub fn due_timers(
+        &self,
+        domain: TimerDomain,
+        now: i64,
+        limits: PageLimits,
+    ) -> Result<Vec<Timer>, StateError> {
+        due_timers(&self.shared, &self.shared.core.lock(), (domain, now), limits)
     }
 
     /// When the next timer of a domain is due.
     pub fn next_timer(&self, domain: TimerDomain) -> Result<Option<i64>, StateError> {
-        let next = (Schedule::Timers(domain), i64::MAX);
-        let next = self.shared.core.lock().due(&self.shared.ground, next, 1)?;
+        let core = self.shared.core.lock();
+        if core.total().timers == 0 {
+            return Ok(None);
+        }
+        let next = core.due(&self.shared.ground, (Schedule::Timers(domain), i64::MAX), 1)?;
         Ok(next.first().map(|(at, _)| *at))
     }
 

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::ids::{Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
-use crate::plugin::{KeyRange, Page, PageLimits, ScanDirection, StateAccess, StateError, StoreId};
+use crate::plugin::{
+    KeyRange, Page, PageLimits, ScanDirection, StateAccess, StateError, StoreId, Timer, TimerDomain,
+};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tempfile::TempDir;

@@ -4,46 +4,21 @@
 use super::codec::{Schedule, encode_value, key_in_store, store_prefix};
 use super::core::{Core, Shared, check_key_size, check_value_size};
 use super::error::StoreError;
-use crate::plugin::StateError;
+use crate::plugin::{PageLimits, StateError, Timer, TimerDomain};
 use bytes::Bytes;
 
-/// By which time a timer is due.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum TimerDomain {
-    /// By the stream time, which only records move.
-    Event,
-    /// By the wall clock.
-    Processing,
-}
-
-impl TimerDomain {
-    /// Both.
-    pub const ALL: [TimerDomain; 2] = [TimerDomain::Event, TimerDomain::Processing];
-
-    /// The store that its timers lie in.
-    pub(super) const fn store(self) -> &'static str {
-        match self {
-            TimerDomain::Event => "__timers-event",
-            TimerDomain::Processing => "__timers-processing",
-        }
+/// The store that a domain's timers lie in.
+pub(super) const fn store_of_timers(domain: TimerDomain) -> &'static str {
+    match domain {
+        TimerDomain::Event => "__timers-event",
+        TimerDomain::Processing => "__timers-processing",
     }
-}
-
-/// A timer that was set and has not been deleted.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Timer {
-    /// Its name: one of a kind in its domain.
-    pub id: Bytes,
-    /// When it is due, in milliseconds since 1970.
-    pub at: i64,
-    /// What was given along.
-    pub payload: Bytes,
 }
 
 /// The whole key of a timer.
 fn timer_key((domain, id): (TimerDomain, &[u8])) -> Result<Bytes, StateError> {
     check_key_size(id)?;
-    Ok(Bytes::from([&store_prefix(domain.store())[..], id].concat()))
+    Ok(Bytes::from([&store_prefix(store_of_timers(domain))[..], id].concat()))
 }
 
 /// Sets a timer in the top layer.
@@ -72,21 +47,31 @@ pub(super) fn delete_timer(
     Ok(found.is_some())
 }
 
-/// The first `limit` timers of a domain that are due at a time, by time and id.
+/// The first timers of a domain that are due at a time, by time and id: as many as the limits allow, and one at least.
 pub(super) fn due_timers(
     shared: &Shared,
     core: &Core,
     (domain, now): (TimerDomain, i64),
-    limit: usize,
+    limits: PageLimits,
 ) -> Result<Vec<Timer>, StateError> {
-    let due = core.due(&shared.ground, (Schedule::Timers(domain), now), limit)?;
-    let timers = due.into_iter().map(|(at, key)| {
-        let found = core.find(&shared.ground, &key)?;
-        let found = found.ok_or_else(|| {
-            shared.ground.cache.found_damaged("a schedule names a timer that does not exist")
-        })?;
-        let payload = shared.ground.decode(&found)?.value;
-        Ok(Timer { id: key_in_store(&key), at, payload })
-    });
-    timers.collect::<Result<Vec<_>, StoreError>>().map_err(StateError::from)
+    let due = core.due(&shared.ground, (Schedule::Timers(domain), now), limits.entries_max)?;
+    let mut timers = Vec::with_capacity(due.len());
+    let mut bytes = 0;
+    for (at, key) in due {
+        let payload = payload_of(shared, core, &key)?;
+        let id = key_in_store(&key);
+        bytes += id.len() + payload.len();
+        if bytes > limits.bytes_max && !timers.is_empty() {
+            break;
+        }
+        timers.push(Timer { id, at, payload });
+    }
+    Ok(timers)
+}
+
+fn payload_of(shared: &Shared, core: &Core, key: &[u8]) -> Result<Bytes, StoreError> {
+    let cache = &shared.ground.cache;
+    let found = core.find(&shared.ground, key)?;
+    let found = found.ok_or_else(|| cache.found_damaged("a schedule names a timer that does not exist"))?;
+    Ok(shared.ground.decode(&found)?.value)
 }

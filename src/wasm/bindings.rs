@@ -9,6 +9,7 @@ pub(super) mod flat {
             "tidemill:plugin/state": trappable,
             "tidemill:plugin/clock": trappable,
             "tidemill:plugin/random": trappable,
+            "tidemill:plugin/timers": trappable,
         },
         with: { "tidemill:plugin/state.store": super::super::surroundings::StoreHandle },
     });
@@ -23,6 +24,7 @@ pub(super) mod typed {
             "tidemill:plugin/state": super::flat::tidemill::plugin::state,
             "tidemill:plugin/clock": super::flat::tidemill::plugin::clock,
             "tidemill:plugin/random": super::flat::tidemill::plugin::random,
+            "tidemill:plugin/timers": super::flat::tidemill::plugin::timers,
             "tidemill:plugin/log": super::flat::tidemill::plugin::log,
             "tidemill:plugin/config": super::flat::tidemill::plugin::config,
             "tidemill:plugin/metrics": super::flat::tidemill::plugin::metrics,

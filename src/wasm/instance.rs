@@ -15,10 +15,11 @@ use super::surroundings::Surrounded;
 use crate::ids::PartitionIndex;
 use crate::plugin::{
     CounterSink, FaultReason, InputBatch, InputRecord, InstanceOptions, Limits, NewOutput, OutputBatch,
-    OutputBuilder, PluginError, PluginKind, ProcessFault, ProcessorInstance, Surroundings,
+    OutputBuilder, PluginError, PluginKind, ProcessFault, ProcessorInstance, Surroundings, TimerDomain,
 };
 
 use flat::exports::tidemill::plugin::flat_processor;
+use flat::tidemill::plugin::timers;
 use typed::exports::tidemill::plugin::typed_processor;
 use typed::tidemill::plugin::types::{Fault, HeaderParam};
 
@@ -234,23 +235,52 @@ impl ProcessorInstance for Instance<Guest> {
             match guest {
                 Guest::Flat(guest) => {
                     batch.write_flat(input);
-                    call_flat(surrounded.store, guest, input, batch, limits)
+                    call_flat(surrounded.store, batch, limits, |store| {
+                        guest.tidemill_plugin_flat_processor().call_process(store, input)
+                    })
                 }
                 Guest::Typed(guest) => call_typed(surrounded.store, guest, batch, limits),
             }
         })
     }
+
+    fn on_timers(
+        &mut self,
+        domain: TimerDomain,
+        due: &InputBatch,
+        surroundings: &mut Surroundings,
+    ) -> Result<OutputBatch, ProcessFault> {
+        self.call(due, |Alive { store, guest }, input, limits| {
+            let surrounded = Surrounded::enter(store, surroundings);
+            match guest {
+                Guest::Flat(guest) => {
+                    due.write_flat(input);
+                    let domain = domain_to(domain);
+                    call_flat(surrounded.store, due, limits, |store| {
+                        guest.tidemill_plugin_flat_processor().call_on_timers(store, domain, input)
+                    })
+                }
+                Guest::Typed(guest) => fire_typed(surrounded.store, guest, domain, due, limits),
+            }
+        })
+    }
+}
+
+fn domain_to(domain: TimerDomain) -> timers::Domain {
+    match domain {
+        TimerDomain::Event => timers::Domain::EventTime,
+        TimerDomain::Processing => timers::Domain::ProcessingTime,
+    }
 }
 
 fn call_flat(
     store: &mut Store<GuestState>,
-    guest: &flat::ProcessorFlat,
-    input: &[u8],
     batch: &InputBatch,
     limits: &Limits,
+    call: impl FnOnce(&mut Store<GuestState>) -> wasmtime::Result<Result<Vec<u8>, flat_processor::Fault>>,
 ) -> Result<OutputBatch, ProcessFault> {
     store.set_hostcall_fuel(limits.output_bytes_max.saturating_add(SMALL_COPIES_BYTES_MAX));
-    match guest.tidemill_plugin_flat_processor().call_process(&mut *store, input) {
+    match call(store) {
         Ok(Ok(output)) => {
             check_output_size(output.len(), limits)?;
             OutputBatch::check(Bytes::from(output), batch.record_count())
@@ -289,9 +319,45 @@ fn call_typed(
         partition: batch.partition.value().unsigned_abs(),
         attempt: batch.attempt,
     };
-    let fuel = limits.output_bytes_max.saturating_mul(TYPED_EXPANSION).saturating_add(SMALL_COPIES_BYTES_MAX);
-    store.set_hostcall_fuel(fuel);
-    match guest.tidemill_plugin_typed_processor().call_process(&mut *store, source, &input) {
+    store.set_hostcall_fuel(typed_fuel(limits));
+    let answer = guest.tidemill_plugin_typed_processor().call_process(&mut *store, source, &input);
+    typed_answer(store, answer, batch, limits)
+}
+
+/// Timers that are due, for a typed world.
+fn fire_typed(
+    store: &mut Store<GuestState>,
+    guest: &typed::ProcessorTyped,
+    domain: TimerDomain,
+    due: &InputBatch,
+    limits: &Limits,
+) -> Result<OutputBatch, ProcessFault> {
+    let records = input_records(due)?;
+    let timers = records.iter().map(|record| typed_processor::Timer {
+        id: record.key.unwrap_or_default(),
+        at: record.timestamp,
+        payload: record.value.unwrap_or_default(),
+    });
+    let timers: Vec<_> = timers.collect();
+    store.set_hostcall_fuel(typed_fuel(limits));
+    let guest = guest.tidemill_plugin_typed_processor();
+    let answer = guest.call_on_timers(&mut *store, domain_to(domain), due.attempt, &timers);
+    typed_answer(store, answer, due, limits)
+}
+
+fn typed_fuel(limits: &Limits) -> usize {
+    limits.output_bytes_max.saturating_mul(TYPED_EXPANSION).saturating_add(SMALL_COPIES_BYTES_MAX)
+}
+
+type TypedAnswer = wasmtime::Result<Result<Vec<typed_processor::RecordOut>, Fault>>;
+
+fn typed_answer(
+    store: &mut Store<GuestState>,
+    answer: TypedAnswer,
+    batch: &InputBatch,
+    limits: &Limits,
+) -> Result<OutputBatch, ProcessFault> {
+    match answer {
         Ok(Ok(output)) => typed_output(&output, batch.record_count(), limits),
         Ok(Err(fault)) => Err(guest_fault(fault, batch)),
         Err(error) => Err(call_fault(store, error, limits)),

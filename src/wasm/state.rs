@@ -14,7 +14,7 @@ use wasmtime_wasi::p2::bindings::random as wasi_random;
 use wasmtime_wasi::p2::bindings::sync::io::poll;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
-use super::bindings::flat::tidemill::plugin::{clock, config, log, metrics, random, state};
+use super::bindings::flat::tidemill::plugin::{clock, config, log, metrics, random, state, timers};
 use super::engine::now;
 use super::log::GuestLog;
 use super::random::WasiRandomness;
@@ -137,6 +137,7 @@ pub(super) fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<G
         state::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
         clock::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
         random::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
+        timers::add_to_linker::<GuestState, HasSelf<GuestState>>(&mut linker, |state| state)?;
     }
     Ok(linker)
 }

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use wasmtime::Store;
 use wasmtime::component::Resource;
 
-use super::bindings::flat::tidemill::plugin::{clock, random, state};
+use super::bindings::flat::tidemill::plugin::{clock, random, state, timers};
 use super::fault::Refused;
 use super::random::SplitMix64;
 use super::state::GuestState;
-use crate::plugin::{KeyRange, NoState, PageLimits, ScanDirection, StateAccess, StoreId, Surroundings};
+use crate::plugin::{
+    KeyRange, NoState, PageLimits, ScanDirection, StateAccess, StoreId, Surroundings, TimerDomain,
+};
 
 /// What one call of `get-many` or `scan` gives at most: `wit/state.wit` tells it to guests.
 const PAGE_LIMITS: PageLimits = PageLimits { entries_max: 1024, bytes_max: 1 << 20 };
@@ -188,6 +190,30 @@ impl state::HostStore for GuestState {
         self.table.delete(store)?;
         self.around.handles -= 1;
         Ok(())
+    }
+}
+
+impl timers::Host for GuestState {
+    fn set(
+        &mut self,
+        domain: timers::Domain,
+        id: Vec<u8>,
+        at: i64,
+        payload: Vec<u8>,
+    ) -> wasmtime::Result<()> {
+        let state = &mut self.around.call("timers")?.state;
+        Ok(state.set_timer(domain_of(domain), &id, at.max(0), &payload)?)
+    }
+
+    fn cancel(&mut self, domain: timers::Domain, id: Vec<u8>) -> wasmtime::Result<bool> {
+        Ok(self.around.call("timers")?.state.cancel_timer(domain_of(domain), &id)?)
+    }
+}
+
+fn domain_of(domain: timers::Domain) -> TimerDomain {
+    match domain {
+        timers::Domain::EventTime => TimerDomain::Event,
+        timers::Domain::ProcessingTime => TimerDomain::Processing,
     }
 }
 

@@ -21,10 +21,11 @@ const OFFERED: [(&str, &str); 11] = [
 ];
 
 /// Interfaces that processors may import: theirs alone is one task with one order of batches, which state needs.
-const OFFERED_TO_PROCESSORS: [(&str, &str); 3] = [
+const OFFERED_TO_PROCESSORS: [(&str, &str); 4] = [
     ("tidemill:plugin/state", "0.1."),
     ("tidemill:plugin/clock", "0.1."),
     ("tidemill:plugin/random", "0.1."),
+    ("tidemill:plugin/timers", "0.1."),
 ];
 
 /// Refuses what is no component by its first bytes, before anything is compiled.

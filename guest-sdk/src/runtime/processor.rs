@@ -2,7 +2,8 @@
 
 use crate::bindings::{flat, typed};
 use crate::input::{Headers, HeadersFrom};
-use crate::{Context, Error, Output, Processor, Reason, Record, input, runtime};
+use crate::timers::{Timer, TimerDomain};
+use crate::{Context, Error, Output, Processor, Reason, Record, clock, input, runtime};
 
 struct Running<P> {
     processor: P,
@@ -29,6 +30,7 @@ fn with_processor<P: Processor, T>(
 ) -> Result<T, Failed> {
     let called = runtime::with_running(|Running { processor, output }| {
         output.clear();
+        clock::begin_call();
         call(processor, output)
     });
     called.unwrap_or_else(|| Err(Failed { index: 0, error: Error::fatal("process came before init") }))
@@ -39,6 +41,7 @@ pub fn process_flat<P: Processor>(batch: &[u8]) -> Result<Vec<u8>, Failed> {
     with_processor::<P, _>(|processor, output| {
         let result = input::for_each_flat(batch, |index, record| {
             output.source_index = index;
+            clock::saw(record.timestamp);
             processor.process(record, output).map_err(|error| Failed { index, error })
         });
         result.map_err(|message| Failed { index: 0, error: Error::fatal(message) })??;
@@ -54,6 +57,7 @@ pub fn process_typed<P: Processor>(
     with_processor::<P, _>(|processor, output| {
         for (index, record) in (0..).zip(batch) {
             output.source_index = index;
+            clock::saw(record.timestamp);
             let record = Record {
                 topic: &source.topic,
                 partition: source.partition,
@@ -65,6 +69,41 @@ pub fn process_typed<P: Processor>(
                 attempt: source.attempt,
             };
             processor.process(record, output).map_err(|error| Failed { index, error })?;
+        }
+        Ok(output.take_typed())
+    })
+}
+
+/// Timers of a domain as one flat batch.
+pub fn fire_flat<P: Processor>(domain: TimerDomain, batch: &[u8]) -> Result<Vec<u8>, Failed> {
+    with_processor::<P, _>(|processor, output| {
+        let result = input::for_each_flat(batch, |index, record| {
+            output.source_index = index;
+            processor.on_timer(timer_of(domain, &record), output).map_err(|error| Failed { index, error })
+        });
+        result.map_err(|message| Failed { index: 0, error: Error::fatal(message) })??;
+        Ok(output.take_flat())
+    })
+}
+
+/// A timer as it comes in a flat batch.
+pub(crate) fn timer_of<'a>(domain: TimerDomain, record: &Record<'a>) -> Timer<'a> {
+    let (id, payload) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
+    Timer { domain, id, at: record.timestamp, payload, attempt: record.attempt }
+}
+
+/// Timers of a domain, typed.
+pub fn fire_typed<P: Processor>(
+    domain: TimerDomain,
+    attempt: u32,
+    due: &[typed::Timer],
+) -> Result<Vec<typed::RecordOut>, Failed> {
+    with_processor::<P, _>(|processor, output| {
+        for (index, timer) in (0..).zip(due) {
+            output.source_index = index;
+            let typed::Timer { id, at, payload } = timer;
+            let timer = Timer { domain, id, at: *at, payload, attempt };
+            processor.on_timer(timer, output).map_err(|error| Failed { index, error })?;
         }
         Ok(output.take_typed())
     })

@@ -42,6 +42,11 @@ impl<K: Key<Owned = K>, V: Serialize + DeserializeOwned> Map<K, V> {
         Map { store: Store::open(name), types: PhantomData }
     }
 
+    /// The name of its store.
+    pub fn name(&self) -> &str {
+        self.store.name()
+    }
+
     /// A key's value. An error means that what is stored is none of this type: the plugin cannot go on.
     pub fn get<Q: Key<Owned = K> + ?Sized>(&self, key: &Q) -> Result<Option<V>, Error> {
         self.store.get(key::encoded(key)).map(|value| self.value(&value)).transpose()

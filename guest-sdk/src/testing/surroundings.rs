@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::random::Random;
 use crate::testing::TestRecord;
+use crate::timers::TimerDomain;
 
 /// What a task has from batch to batch.
 #[derive(Clone, Default)]
@@ -13,6 +14,7 @@ struct Task {
     now: i64,
     stream_time: Option<i64>,
     seed: u64,
+    timers: BTreeMap<(TimerDomain, Vec<u8>), (i64, Vec<u8>)>,
 }
 
 /// Values by their keys, with the stream time at which they are gone.
@@ -50,6 +52,45 @@ pub(super) fn with_batch<T, E>(records: &[TestRecord], call: impl FnOnce() -> Re
             task.seed = task.seed.wrapping_add(1);
             task.stream_time = records.iter().map(|record| record.timestamp).max().max(task.stream_time);
         }
+        Err(_) => *task = before,
+    });
+    answer
+}
+
+/// The timers of a domain that are due, by time and id, as records.
+pub(super) fn due_timers() -> Option<(TimerDomain, Vec<TestRecord>)> {
+    TASK.with_borrow(|task| {
+        let times =
+            [(TimerDomain::EventTime, task.stream_time), (TimerDomain::ProcessingTime, Some(task.now))];
+        times.into_iter().find_map(|(domain, time)| {
+            let time = time?;
+            let of_domain = task.timers.iter().filter(|((of, _), (at, _))| *of == domain && *at <= time);
+            let mut due: Vec<_> = of_domain.map(|((_, id), (at, payload))| (*at, id, payload)).collect();
+            due.sort();
+            let record = |(at, id, payload): (i64, &Vec<u8>, &Vec<u8>)| TestRecord {
+                timestamp: at,
+                ..TestRecord::new(id.as_slice(), payload.as_slice())
+            };
+            (!due.is_empty()).then(|| (domain, due.into_iter().map(record).collect()))
+        })
+    })
+}
+
+/// Calls with timers, which are gone if it goes well.
+pub(super) fn with_timers<T, E>(
+    domain: TimerDomain,
+    due: &[TestRecord],
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let before = TASK.with_borrow(Task::clone);
+    TASK.with_borrow_mut(|task| {
+        for timer in due {
+            task.timers.remove(&(domain, timer.key.clone().unwrap_or_default()));
+        }
+    });
+    let answer = in_call(call);
+    TASK.with_borrow_mut(|task| match answer {
+        Ok(_) => task.seed = task.seed.wrapping_add(1),
         Err(_) => *task = before,
     });
     answer
@@ -235,4 +276,29 @@ pub(crate) mod random {
         must_be_in_call("random");
         CALL.with_borrow_mut(|call| call.as_mut().map_or(0, |random| random.bits()))
     }
+}
+
+/// What a plugin calls as `crate::timers`' host.
+pub(crate) mod timers {
+    use super::{TASK, must_be_in_call};
+    use crate::bindings::flat::Domain;
+
+    #[track_caller]
+    pub fn set(domain: Domain, id: &[u8], at: i64, payload: &[u8]) {
+        must_be_in_call("timers");
+        assert!(!id.is_empty(), "a timer's id is empty, which none may be");
+        let timer = (at.max(0), payload.to_vec());
+        TASK.with_borrow_mut(|task| task.timers.insert((domain.into(), id.to_vec()), timer));
+    }
+
+    #[track_caller]
+    pub fn cancel(domain: Domain, id: &[u8]) -> bool {
+        must_be_in_call("timers");
+        TASK.with_borrow_mut(|task| task.timers.remove(&(domain.into(), id.to_vec())).is_some())
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn forget_stream_time() {
+    TASK.with_borrow_mut(|task| task.stream_time = None);
 }

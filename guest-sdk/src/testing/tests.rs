@@ -1,4 +1,5 @@
 use super::*;
+use crate::timers::{Timer, TimerDomain};
 use crate::{Record, config_or, config_parsed};
 
 struct Everything;
@@ -49,4 +50,96 @@ fn config_is_parsed_with_the_key_in_the_error() {
     assert_eq!(config_or::<u32>("absent", 3), Ok(3));
     assert!(config_parsed::<u32>("word").unwrap_err().message.contains("`word` is `x`"));
     assert!(config_parsed::<u32>("absent").unwrap_err().message.contains("`absent` is missing"));
+}
+
+#[test]
+fn a_record_is_kept_as_bytes_with_everything() {
+    struct Keep;
+    impl Processor for Keep {
+        fn init(_: &Context) -> Result<Self, Error> {
+            Ok(Keep)
+        }
+
+        fn process(&mut self, record: Record<'_>, out: &mut Output) -> Result<(), Error> {
+            let bytes = record.to_bytes();
+            let kept = Record::from_bytes(&bytes)?;
+            assert_eq!(format!("{kept:?}"), format!("{record:?}"));
+            for cut in 0..bytes.len() - 3 {
+                // What is cut off in the middle of the headers is only seen when they are read.
+                let _ = Record::from_bytes(&bytes[..cut]).map(|record| record.headers.iter().count());
+            }
+            out.send("kept", kept.key, kept.value).headers_of(&kept);
+            Ok(())
+        }
+    }
+    let headers = vec![("h".to_owned(), Some(vec![0; 200])), ("null".to_owned(), None)];
+    let records =
+        [TestRecord { headers, timestamp: -1, ..TestRecord::new("k", ()) }, TestRecord::new((), "v")];
+    let outputs = run(&mut Keep, &records).unwrap();
+    assert_eq!((&outputs[0].headers, &outputs[0].value), (&records[0].headers, &None));
+    assert!(Record::from_bytes(b"").is_err() && Record::from_bytes(b"\x02\x01").is_err());
+}
+
+/// Sets the timer that a record's value names: `DOMAIN ID AT`, or takes it away: `cancel DOMAIN ID`.
+struct Timed;
+
+impl Processor for Timed {
+    fn init(_: &Context) -> Result<Self, Error> {
+        Ok(Timed)
+    }
+
+    fn process(&mut self, record: Record<'_>, out: &mut Output) -> Result<(), Error> {
+        let words: Vec<_> = record.value_str()?.split(' ').collect();
+        let domain =
+            |word| if word == "event" { TimerDomain::EventTime } else { TimerDomain::ProcessingTime };
+        match words[..] {
+            ["cancel", of, id] => {
+                out.send("out", (), crate::timers::cancel(domain(of), id).to_string());
+            }
+            [of, id, at] => crate::timers::set(domain(of), id, at.parse()?, format!("{id}!")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, timer: Timer<'_>, out: &mut Output) -> Result<(), Error> {
+        if timer.id == b"bad" {
+            return Err(Error::reject("bad"));
+        }
+        out.send("out", timer.id, timer.payload).timestamp(timer.at);
+        Ok(())
+    }
+}
+
+#[test]
+fn timers_fire_by_their_times_and_once() {
+    let at = |timestamp, value: &str| TestRecord { timestamp, ..TestRecord::new((), value) };
+    let values =
+        |outputs: Vec<TestOutput>| outputs.iter().map(|out| out.value_str().to_owned()).collect::<Vec<_>>();
+    let records = [
+        at(1, "event b 20"),
+        at(1, "event a 20"),
+        at(1, "event c 10"),
+        at(1, "processing p 50"),
+        at(2, "event d 9"),
+    ];
+    assert_eq!(values(run(&mut Timed, &records).unwrap()), Vec::<String>::new());
+    assert_eq!(
+        values(run(&mut Timed, &[at(10, "cancel event d"), at(3, "cancel event d")]).unwrap()),
+        ["true", "false", "c!"]
+    );
+    assert_eq!(values(run(&mut Timed, &[at(25, "x")]).unwrap()), ["a!", "b!"]);
+    set_now(50);
+    assert_eq!(values(fire_timers(&mut Timed).unwrap()), ["p!"]);
+    assert_eq!(fire_timers(&mut Timed).unwrap(), []);
+}
+
+#[test]
+fn a_timer_that_fails_stays_due() {
+    let records = [TestRecord::new((), "event bad 0"), TestRecord::new((), "event good 0")];
+    process(&mut Timed, &records).unwrap();
+    for _ in 0..2 {
+        let (index, error) = fire_timers(&mut Timed).unwrap_err();
+        assert_eq!((index, error.message.as_str()), (0, "bad"));
+    }
 }

@@ -170,6 +170,14 @@ impl Cluster {
         self.log_mut(&partition_of(topic, partition)).expect("the topic exists").append(batch, None);
     }
 
+    /// Appends one record with a time of its own.
+    pub fn append_at(&mut self, topic: &str, partition: i32, timestamp: i64, value: &str) {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.append(NewRecord { timestamp, key: None, value: Some(value.as_bytes()), headers: &[] });
+        let log = self.log_mut(&partition_of(topic, partition)).expect("the topic exists");
+        log.append(builder.build(), None);
+    }
+
     /// Appends records in a transaction of their own which ends like this.
     pub fn append_transaction(
         &mut self,

@@ -19,7 +19,7 @@ fn records_have_these_bytes() {
     assert_eq!(encode_value(b"v", Some(258)), &b"\x01\x01\0\0\0\0\0\0\x01\x02v"[..]);
     assert_eq!(clock_key(), &b"\x01\x07__clockstream-time"[..]);
     assert_eq!(encode_clock(-1), &b"\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff"[..]);
-    assert_eq!(TimerDomain::ALL.map(TimerDomain::store), ["__timers-event", "__timers-processing"]);
+    assert_eq!(TimerDomain::ALL.map(store_of_timers), ["__timers-event", "__timers-processing"]);
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_record_is_taken_apart_as_it_was_put_together() {
     assert_eq!(check(&key_of("s", b"k"), &encode_value(b"", Some(5))), Ok(StoreKind::Guest));
     assert_eq!(check_record(Some(&key_of("s", b"k")), None), Ok(StoreKind::Guest));
     assert_eq!(check(&clock_key(), &encode_clock(7)), Ok(StoreKind::Clock));
-    let timer = key_of(TimerDomain::Processing.store(), b"id");
+    let timer = key_of(store_of_timers(TimerDomain::Processing), b"id");
     let kind = StoreKind::Timers(TimerDomain::Processing);
     assert_eq!(check(&timer, &encode_value(b"payload", Some(9))), Ok(kind));
     assert_eq!(Schedule::of(&timer), Schedule::Timers(TimerDomain::Processing));
@@ -74,7 +74,7 @@ fn what_is_no_record_of_state_is_refused() {
     for value in [&b""[..], b"\x01", b"\x01\x01\0\0", &huge] {
         assert!(matches!(check(&key, value), Err(ChangelogError::Malformed(_))));
     }
-    let timer = key_of(TimerDomain::Event.store(), b"id");
+    let timer = key_of(store_of_timers(TimerDomain::Event), b"id");
     assert!(check(&timer, &value).is_err(), "a timer without a time");
     assert!(check(&clock_key(), &value).is_err(), "a stream time of one byte");
     assert!(check(&clock_key(), &encode_value(&[0; 8], Some(1))).is_err(), "a stream time that expires");

@@ -1,15 +1,16 @@
 //! One layer over another: what is remembered, what is forgotten, what it weighs.
 
 use super::super::codec::{encode_value, store_prefix};
-use super::super::timers::TimerDomain;
+use super::super::timers::store_of_timers;
 use super::*;
+use crate::plugin::TimerDomain;
 
 fn key(text: &str) -> Bytes {
     Bytes::from([&store_prefix("s")[..], text.as_bytes()].concat())
 }
 
 fn timer(id: &str) -> Bytes {
-    Bytes::from([&store_prefix(TimerDomain::Event.store())[..], id.as_bytes()].concat())
+    Bytes::from([&store_prefix(store_of_timers(TimerDomain::Event))[..], id.as_bytes()].concat())
 }
 
 fn value(text: &str) -> Option<Bytes> {

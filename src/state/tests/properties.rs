@@ -314,7 +314,7 @@ impl World {
         assert_eq!(task.timers(), u64::try_from(model.timers.len()).unwrap());
         for domain in TimerDomain::ALL {
             let due = |now, limit| -> Vec<(i64, u8)> {
-                let due = task.due_timers(domain, now, limit).unwrap();
+                let due = task.due_timers(domain, now, up_to(limit)).unwrap();
                 due.iter().map(|timer| (timer.at, timer.id[0])).collect()
             };
             assert_eq!(due(10, 99), model.due(domain, 10));

@@ -134,17 +134,17 @@ fn timers_are_due_by_time_and_id_in_their_domain() {
     fixture.commit(&mut task);
     task.put_timer(TimerDomain::Processing, b"other", 1, b"").unwrap();
     task.put_timer(event, b"open", 2, b"").unwrap();
-    let due = task.due_timers(event, 5, 9).unwrap();
+    let due = task.due_timers(event, 5, up_to(9)).unwrap();
     assert_eq!(ids(&due), [(-1, "b"), (2, "open"), (5, "a"), (5, "c")]);
     assert_eq!(due[0].payload, &b"b"[..]);
-    assert_eq!(ids(&task.due_timers(event, 5, 3).unwrap()), [(-1, "b"), (2, "open"), (5, "a")]);
+    assert_eq!(ids(&task.due_timers(event, 5, up_to(3)).unwrap()), [(-1, "b"), (2, "open"), (5, "a")]);
     assert_eq!(task.next_timer(event), Ok(Some(-1)));
     assert_eq!(task.next_timer(TimerDomain::Processing), Ok(Some(1)));
     assert_eq!(task.timers(), 6);
     // The stream time is no business of theirs: nothing of them expires.
     task.advance_stream_time(100).unwrap();
     assert_eq!(task.sweep_expired(99).unwrap(), 0);
-    assert_eq!(task.due_timers(event, 100, 99).unwrap().len(), 5);
+    assert_eq!(task.due_timers(event, 100, up_to(99)).unwrap().len(), 5);
 }
 
 #[test]
@@ -162,8 +162,8 @@ fn a_timer_of_the_same_id_is_replaced_and_one_that_was_deleted_never_fires() {
         if committed {
             fixture.commit(&mut task);
         }
-        assert_eq!(ids(&task.due_timers(domain, 8, 9).unwrap()), []);
-        let due = task.due_timers(domain, 9, 9).unwrap();
+        assert_eq!(ids(&task.due_timers(domain, 8, up_to(9)).unwrap()), []);
+        let due = task.due_timers(domain, 9, up_to(9)).unwrap();
         assert_eq!((ids(&due), &due[0].payload[..]), (vec![(9, "t")], &b"second"[..]));
         assert_eq!(task.timers(), 1);
     }
@@ -176,19 +176,19 @@ fn a_timer_that_fired_in_a_call_that_failed_fires_again() {
     task.put_timer(TimerDomain::Event, b"t", 5, b"").unwrap();
     fixture.commit(&mut task);
     for succeeds in [false, true] {
-        assert_eq!(task.due_timers(TimerDomain::Event, 5, 9).unwrap().len(), 1);
+        assert_eq!(task.due_timers(TimerDomain::Event, 5, up_to(9)).unwrap().len(), 1);
         let mut access = task.begin_call();
         task.delete_timer(TimerDomain::Event, b"t").unwrap();
         // The guest sets another one from within.
-        access.put_timer(TimerDomain::Event, b"next", 6, b"").unwrap();
-        assert_eq!(access.delete_timer(TimerDomain::Event, b"t"), Ok(false));
+        access.set_timer(TimerDomain::Event, b"next", 6, b"").unwrap();
+        assert_eq!(access.cancel_timer(TimerDomain::Event, b"t"), Ok(false));
         if succeeds { task.keep_call() } else { task.drop_call() }
     }
-    assert_eq!(task.due_timers(TimerDomain::Event, 5, 9).unwrap(), []);
+    assert_eq!(task.due_timers(TimerDomain::Event, 5, up_to(9)).unwrap(), []);
     fixture.commit(&mut task);
     drop(task);
     let task = fixture.open_in(&fixture.database());
-    assert_eq!(ids(&task.due_timers(TimerDomain::Event, 9, 9).unwrap()), [(6, "next")]);
+    assert_eq!(ids(&task.due_timers(TimerDomain::Event, 9, up_to(9)).unwrap()), [(6, "next")]);
 }
 
 #[test]
@@ -200,12 +200,12 @@ fn a_task_has_so_many_timers_and_no_more() {
     task.put_timer(TimerDomain::Processing, b"a", 1, b"").unwrap();
     fixture.commit(&mut task);
     let mut access = task.begin_call();
-    access.put_timer(TimerDomain::Event, b"b", 1, b"").unwrap();
+    access.set_timer(TimerDomain::Event, b"b", 1, b"").unwrap();
     let full = Err(StateError::TimersFull { timers_max: 3 });
-    assert_eq!(access.put_timer(TimerDomain::Event, b"c", 1, b""), full);
-    access.put_timer(TimerDomain::Event, b"b", 2, b"replaced").unwrap();
-    access.delete_timer(TimerDomain::Event, b"a").unwrap();
-    access.put_timer(TimerDomain::Event, b"c", 1, b"").unwrap();
+    assert_eq!(access.set_timer(TimerDomain::Event, b"c", 1, b""), full);
+    access.set_timer(TimerDomain::Event, b"b", 2, b"replaced").unwrap();
+    access.cancel_timer(TimerDomain::Event, b"a").unwrap();
+    access.set_timer(TimerDomain::Event, b"c", 1, b"").unwrap();
     assert_eq!(task.timers(), 3);
     task.drop_call();
     assert_eq!(task.timers(), 2);

@@ -11,7 +11,7 @@ fn a_failed_call_leaves_nothing_behind() {
     let store = access.open("a").unwrap();
     access.put(store, b"kept", b"2", None).unwrap();
     access.put(store, b"other", b"3", Some(5)).unwrap();
-    access.put_timer(TimerDomain::Event, b"t", 5, b"").unwrap();
+    access.set_timer(TimerDomain::Event, b"t", 5, b"").unwrap();
     assert_eq!(access.get(store, b"kept").unwrap().unwrap(), &b"2"[..]);
     task.drop_call();
     assert_eq!(all(&mut task), entries(&[("kept", "1")]));
@@ -42,7 +42,7 @@ fn an_access_is_refused_once_its_call_is_over() {
     // Not even another call lets the former one in.
     let mut next = task.begin_call();
     assert!(over(access.put(store, b"k", b"v", None)));
-    assert!(over(access.put_timer(TimerDomain::Event, b"t", 1, b"")));
+    assert!(over(access.set_timer(TimerDomain::Event, b"t", 1, b"")));
     assert!(over(access.scan(store, &KeyRange::default(), ScanDirection::Ascending, up_to(1)).map(drop)));
     next.put(store, b"k", b"v", None).unwrap();
     task.rewind().unwrap();
@@ -165,7 +165,7 @@ fn keys_and_values_have_bounds() {
     let bytes = KEY_BYTES_MAX + 1;
     let refused = StateError::KeySize { bytes, bytes_max: KEY_BYTES_MAX };
     assert_eq!(access.get(store, &too_long), Err(refused.clone()));
-    assert_eq!(access.put_timer(TimerDomain::Event, &too_long, 1, b""), Err(refused));
+    assert_eq!(access.set_timer(TimerDomain::Event, &too_long, 1, b""), Err(refused));
     assert_eq!(access.delete(store, b""), Err(StateError::KeySize { bytes: 0, bytes_max: KEY_BYTES_MAX }));
     let too_large = vec![1; VALUE_BYTES_MAX + 1];
     let refused = access.put(store, b"k", &too_large, None);

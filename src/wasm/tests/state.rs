@@ -10,11 +10,15 @@ use super::*;
 const KEY_BYTES_MAX: usize = 64;
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
+/// Times and payloads by domain and id.
+type Timers = BTreeMap<(TimerDomain, Vec<u8>), (i64, Bytes)>;
+
 /// The store `s` in memory, of which nothing expires. The key `panic` panics, `fail` fails.
 #[derive(Clone, Default)]
 struct MemoryState {
     entries: Arc<Mutex<BTreeMap<Vec<u8>, Bytes>>>,
     expires: Arc<Mutex<Vec<i64>>>,
+    timers: Arc<Mutex<Timers>>,
     bytes_max: Option<usize>,
     /// The number that the store has in this call.
     number: u32,
@@ -100,6 +104,25 @@ impl StateAccess for MemoryState {
             ScanDirection::Ascending => page(range, limits),
             ScanDirection::Descending => page(range.rev(), limits),
         })
+    }
+
+    fn set_timer(
+        &mut self,
+        domain: TimerDomain,
+        id: &[u8],
+        at: i64,
+        payload: &[u8],
+    ) -> Result<(), StateError> {
+        if id == b"fail" {
+            return Err(StateError::TimersFull { timers_max: 3 });
+        }
+        let payload = Bytes::copy_from_slice(payload);
+        self.timers.lock().insert((domain, id.to_vec()), (at, payload));
+        Ok(())
+    }
+
+    fn cancel_timer(&mut self, domain: TimerDomain, id: &[u8]) -> Result<bool, StateError> {
+        Ok(self.timers.lock().remove(&(domain, id.to_vec())).is_some())
     }
 }
 
@@ -267,7 +290,7 @@ fn handles_that_are_gone_or_too_many_are_traps() {
 fn nothing_is_there_in_init() {
     let fixture = Fixture::new();
     for name in BOTH {
-        for interface in ["state", "clock", "random"] {
+        for interface in ["state", "clock", "random", "timers"] {
             let refused = fixture.instance(name, fixture.options(&format!("{interface}-in-init")));
             let refused = refused.map(|_| ()).unwrap_err().to_string();
             let words = format!("it calls `{interface}` outside of `process`");
@@ -358,4 +381,92 @@ fn the_examples_with_state_run() {
     // The same keys again, one of them new.
     assert_eq!(obeyed(once.as_mut(), &["x", "y", "z"], &mut around(&state)).unwrap(), ["z"]);
     assert_eq!(*state.expires.lock(), [1_700_000_600_000, 1_700_000_600_010, 1_700_000_600_020]);
+}
+
+/// Timers that are due, as the task hands them over.
+fn due(timers: &[(&str, i64, &str)]) -> InputBatch {
+    let mut records = Vec::new();
+    for (index, (id, at, payload)) in (0i64..).zip(timers) {
+        let mut body = vec![0];
+        put_varint(&mut body, *at);
+        put_varint(&mut body, index);
+        put_field(&mut body, Some(id.as_bytes()));
+        put_field(&mut body, Some(payload.as_bytes()));
+        put_varint(&mut body, 0);
+        put_varint(&mut records, i64::try_from(body.len()).unwrap());
+        records.extend_from_slice(&body);
+    }
+    let chunk = InputChunk {
+        base_offset: Offset::ZERO,
+        base_timestamp: 0,
+        append_time: None,
+        record_count: u32::try_from(timers.len()).unwrap(),
+        records: records.into(),
+    };
+    InputBatch { attempt: 2, ..batch_of(vec![chunk]) }
+}
+
+#[test]
+fn timers_are_set_cancelled_and_fired_in_both_worlds() {
+    let fixture = Fixture::new();
+    for name in BOTH {
+        let state = MemoryState::default();
+        let mut surroundings = around(&state);
+        let mut instance = fixture.behaving(name, "state");
+        let commands = [
+            "timer event a 10 x",
+            "timer event a 20 y",
+            "timer processing a -7 z",
+            "timer event b 5 w",
+            "cancel event b",
+            "cancel event b",
+        ];
+        let told = obeyed(instance.as_mut(), &commands, &mut surroundings).unwrap();
+        assert_eq!(told, ["done", "done", "done", "done", "true", "false"]);
+        let expected = [
+            ((TimerDomain::Event, b"a".to_vec()), (20, Bytes::from_static(b"y"))),
+            ((TimerDomain::Processing, b"a".to_vec()), (0, Bytes::from_static(b"z"))),
+        ];
+        assert_eq!(*state.timers.lock(), BTreeMap::from(expected));
+        let batch = due(&[("a", 20, "y"), ("c", 21, "again")]);
+        let fired = instance.on_timers(TimerDomain::Event, &batch, &mut surroundings).unwrap();
+        let fired: Vec<_> = fired
+            .iter()
+            .map(|record| (String::from_utf8_lossy(record.value.unwrap()).into_owned(), record.source_index))
+            .collect();
+        let now = "1700000000123 Some(41)";
+        let expected = [format!("EventTime 20 a y 2 {now}"), format!("EventTime 21 c again 2 {now}")];
+        assert_eq!(fired, expected.into_iter().zip(0..).collect::<Vec<_>>(), "{name}");
+        let again = state.timers.lock().get(&(TimerDomain::Event, b"c".to_vec())).cloned();
+        assert_eq!(again, Some((22, Bytes::from_static(b"last"))));
+    }
+}
+
+#[test]
+fn a_timer_that_fails_is_named_and_one_that_traps_ends_the_instance() {
+    let fixture = Fixture::new();
+    for name in BOTH {
+        let mut instance = fixture.behaving(name, "state");
+        let mut fire = |payload: &str| {
+            let batch = due(&[("a", 1, "x"), ("b", 2, payload)]);
+            instance
+                .on_timers(TimerDomain::Processing, &batch, &mut around(&MemoryState::default()))
+                .unwrap_err()
+        };
+        let rejected = fire("bad");
+        assert!(
+            matches!(&rejected, ProcessFault::Record { index: 1, message, .. } if message == "bad timer")
+        );
+        let trapped = fire("panic");
+        assert!(trapped.to_string().contains("the timer is not to my taste"), "{trapped}");
+        assert_eq!(fire("x"), ProcessFault::Dead);
+        let mut other = fixture.behaving(name, "state");
+        let full = obeyed(other.as_mut(), &["timer event fail 1 x"], &mut around(&MemoryState::default()));
+        assert_eq!(full, Err(ProcessFault::State(StateError::TimersFull { timers_max: 3 })));
+        // A processor that knows no timers says so.
+        let mut words = fixture.instance("word-count", fixture.options("")).unwrap();
+        let unasked = words.on_timers(TimerDomain::Event, &due(&[("t", 1, "x")]), &mut Surroundings::none());
+        let unasked = unasked.unwrap_err().to_string();
+        assert!(unasked.contains("no `on_timer` is there for the timer `t`"), "{unasked}");
+    }
 }

@@ -1,6 +1,6 @@
 //! The flat world by hand, for answers that the SDK would never give.
 
-use tidemill_guest::bindings::flat::{Context, Fault, FaultReason, Guest};
+use tidemill_guest::bindings::flat::{Context, Domain, Fault, FaultReason, Guest};
 use tidemill_guest::{config, runtime};
 
 use crate::TestGuest;
@@ -29,6 +29,10 @@ impl Guest for Plugin {
             }
             _ => honest(),
         }
+    }
+
+    fn on_timers(domain: Domain, batch: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        runtime::fire_flat::<TestGuest>(domain.into(), &batch).map_err(Fault::from)
     }
 }
 

@@ -5,6 +5,7 @@ mod state;
 use std::collections::HashMap;
 use std::hint::black_box;
 
+use tidemill_guest::timers::{self, Timer, TimerDomain};
 use tidemill_guest::{Context, Error, Output, Processor, Record, Store, config, config_or};
 
 /// One processor for every behaviour.
@@ -30,6 +31,9 @@ impl Processor for TestGuest {
             }
             "random-in-init" => {
                 tidemill_guest::random::next();
+            }
+            "timers-in-init" => {
+                timers::cancel(TimerDomain::EventTime, "t");
             }
             "log-context" => {
                 tidemill_guest::info!("{} {}-{}", context.processor, context.topic, context.partition);
@@ -104,6 +108,10 @@ impl Processor for TestGuest {
             }
         }
         Ok(())
+    }
+
+    fn on_timer(&mut self, timer: Timer<'_>, out: &mut Output) -> Result<(), Error> {
+        state::fire(timer, out)
     }
 }
 

@@ -4,6 +4,7 @@ use std::mem;
 
 use tidemill_guest::bindings::flat_world::tidemill::plugin::state as wit;
 use tidemill_guest::state::KeyRange;
+use tidemill_guest::timers::{self, Timer, TimerDomain};
 use tidemill_guest::{Error, Output, Record, Store, clock, random};
 
 /// Obeys a record, with a store that lives as long as the instance.
@@ -66,6 +67,11 @@ pub fn obey(store: &Store, record: Record<'_>, out: &mut Output) -> Result<(), E
             (0..count.parse()?).for_each(|_: u32| drop(wit::Store::new("s")));
             "done".to_owned()
         }
+        ["timer", of, id, at, payload] => {
+            timers::set(domain(of), id, at.parse()?, payload);
+            "done".to_owned()
+        }
+        ["cancel", of, id] => timers::cancel(domain(of), id).to_string(),
         ["clock"] => format!("{} {:?}", clock::now(), clock::stream_time()),
         ["random"] => format!("{:?}", [0; 2].map(|_| random::next())),
         ["wasi"] => {
@@ -78,6 +84,29 @@ pub fn obey(store: &Store, record: Record<'_>, out: &mut Output) -> Result<(), E
     };
     out.send("out", (), answer);
     Ok(())
+}
+
+/// Says what is known of a timer; `bad` is rejected, `panic` panics, `again` sets the timer once more.
+pub fn fire(timer: Timer<'_>, out: &mut Output) -> Result<(), Error> {
+    match timer.payload {
+        b"bad" => return Err(Error::reject("bad timer")),
+        b"panic" => panic!("the timer is not to my taste"),
+        b"again" => timers::set(timer.domain, timer.id, timer.at + 1, "last"),
+        _ => {}
+    }
+    let Timer { domain, id, at, payload, attempt } = timer;
+    let text = [id, b" ", payload].concat();
+    let text = String::from_utf8_lossy(&text);
+    out.send(
+        "out",
+        id,
+        format!("{domain:?} {at} {text} {attempt} {} {:?}", clock::now(), clock::watermark()),
+    );
+    Ok(())
+}
+
+fn domain(word: &str) -> TimerDomain {
+    if word == "event" { TimerDomain::EventTime } else { TimerDomain::ProcessingTime }
 }
 
 fn shown(value: Option<Vec<u8>>) -> String {
