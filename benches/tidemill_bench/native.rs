@@ -127,6 +127,7 @@ async fn deploy(
         pause_cause: None,
         stores: Vec::new(),
         timers: false,
+        guarantee: Default::default(),
         partitioners: Default::default(),
         work: Work::default(),
     };

@@ -6,8 +6,8 @@ use crate::ids::TopicName;
 use crate::interceptor::{Attachment, FaultPolicy, InterceptorLimits};
 use crate::plugin::Direction;
 use crate::processor::definition::{
-    BreakerPolicy, CommitPolicy, ErrorPolicy, FailureAction, ProcessorDefinition, RunMode, StartPosition,
-    TaskLimits, Work,
+    BreakerPolicy, CommitPolicy, ErrorPolicy, FailureAction, Guarantee, ProcessorDefinition, RunMode,
+    StartPosition, TaskLimits, Work,
 };
 use crate::processor::placement::Partitioner;
 use serde_json::{Map, Value};
@@ -37,6 +37,7 @@ pub(super) fn parse_definition(
         "partitioners",
         "stores",
         "timers",
+        "guarantee",
     ];
     let top = Fields::new("", &value, &known)?;
     top.check_name("processor", name)?;
@@ -55,6 +56,7 @@ pub(super) fn parse_definition(
         pause_cause: None,
         stores: top.texts("stores")?.unwrap_or_default(),
         timers: top.flag("timers")?.unwrap_or_default(),
+        guarantee: top.choice("guarantee", &GUARANTEES)?.unwrap_or_default(),
         partitioners: partitioners(&top)?,
         work: Work::RunModule,
     })
@@ -95,6 +97,8 @@ pub(super) fn parse_attachment(name: &str, body: &[u8]) -> Result<Attachment, Ap
     })
 }
 
+const GUARANTEES: [(&str, Guarantee); 2] =
+    [("exactly-once", Guarantee::ExactlyOnce), ("at-least-once", Guarantee::AtLeastOnce)];
 const DIRECTIONS: [(&str, Direction); 2] = [("produce", Direction::Produce), ("fetch", Direction::Fetch)];
 
 fn parse(body: &[u8], hint: &str) -> Result<Value, ApiError> {

@@ -65,6 +65,11 @@ pub(super) fn settings(
 }
 
 impl Broker {
+    /// How long the text beside a committed offset may be (`offset.metadata.max.bytes`).
+    pub fn offset_metadata_bytes_max(&self) -> usize {
+        self.config.groups.offset_metadata_bytes_max
+    }
+
     /// Makes sure that the internal topic behind a coordinator exists.
     pub async fn prepare_coordinator(&self, kind: CoordinatorKind) -> Result<(), BrokerError> {
         match kind {

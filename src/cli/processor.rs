@@ -85,6 +85,9 @@ pub struct DeployArgs {
     /// Its tasks may set timers; those with a store may anyhow
     #[arg(long)]
     timers: bool,
+    /// What holds after a failure; exactly-once unless said
+    #[arg(long, value_enum)]
+    guarantee: Option<Guarantee>,
     /// A setting for the guest; may be repeated
     #[arg(long = "config", short = 'c', value_name = "KEY=VALUE", value_parser = parse_pair)]
     config: Vec<(String, String)>,
@@ -153,6 +156,14 @@ enum Then {
     Skip,
 }
 
+/// What a failure does to outputs and state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Guarantee {
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
 /// A manifest, and the body of the request: what is left out is the server's to choose.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,6 +190,8 @@ struct Manifest {
     stores: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     timers: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guarantee: Option<Guarantee>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     partitioners: BTreeMap<String, Partitioner>,
 }
@@ -385,6 +398,7 @@ fn overlay(manifest: &mut Manifest, args: &DeployArgs) {
         manifest.stores.clone_from(&args.stores);
     }
     manifest.timers |= args.timers;
+    over(&mut manifest.guarantee, &args.guarantee);
     manifest.config.extend(args.config.iter().cloned());
 }
 

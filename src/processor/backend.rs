@@ -3,6 +3,7 @@
 //! The same calls that a client makes: fetch committed records, produce, commit offsets and end the
 //! transaction. A closed set of clusters, so an enum; nothing of a cluster's kind leaks upward.
 
+use super::commit_note::CommittedOffset;
 use crate::broker::TopicPartitioner;
 use crate::error_code::{ErrorCode, Retry};
 use crate::ids::{GroupId, Offset, ProducerIdent, TopicId, TopicName, TopicPartition, TransactionalId};
@@ -185,7 +186,7 @@ backend_calls! {
     /// Takes the transactional id: aborts what an earlier owner left open, and fences it.
     fn init_producer_id(&self, id: &TransactionalId, timeout: Duration) -> ProducerIdent;
     /// What the group has committed, once no transaction can change it any more (`requireStable`).
-    fn committed_offset(&self, group: &GroupId, partition: &TopicPartition) -> Option<Offset>;
+    fn committed_offset(&self, group: &GroupId, partition: &TopicPartition) -> Option<CommittedOffset>;
     /// Where committed records begin and end.
     fn log_bounds(&self, partition: &TopicPartition) -> LogBounds;
     /// A partition of a changelog as it is now.
@@ -197,8 +198,12 @@ backend_calls! {
     /// Appends a transactional batch; the partition joins the transaction. A batch that was appended
     /// before (same epoch and sequences) answers with its first offset.
     fn produce(&self, producer: ProducerIdent, id: &TransactionalId, partition: &TopicPartition, batch: RecordBatch, records: Provenance) -> Offset;
+    /// Appends a batch outside of any transaction.
+    fn produce_plain(&self, partition: &TopicPartition, batch: RecordBatch, records: Provenance) -> Offset;
     /// Commits the group's offset if the transaction commits.
-    fn commit_offset_in_transaction(&self, id: &TransactionalId, producer: ProducerIdent, group: &GroupId, partition: &TopicPartition, offset: Offset) -> ();
+    fn commit_offset_in_transaction(&self, id: &TransactionalId, producer: ProducerIdent, group: &GroupId, partition: &TopicPartition, committed: &CommittedOffset) -> ();
+    /// Commits the group's offset at once.
+    fn commit_offset(&self, group: &GroupId, partition: &TopicPartition, committed: &CommittedOffset) -> ();
     /// Ends the transaction; answers the producer's next epoch (KIP-890). The same end asked for
     /// again answers the same.
     fn end_transaction(&self, id: &TransactionalId, producer: ProducerIdent, result: EndTransaction) -> ProducerIdent;

@@ -8,12 +8,14 @@ use bytes::Bytes;
 use super::backend::{
     BackendError, ChangelogBounds, FetchedBatches, LogBounds, Provenance, TopicDescription,
 };
+use super::commit_note::CommittedOffset;
 use crate::broker::{
     Broker, BrokerError, FetchPartition, FetchRequest, NewTopic, OffsetQuery, TransactionalProduce,
 };
 use crate::clock::Timestamp;
 use crate::coordinator::group::{
     CommittedPartition, Event, FetchPartitions, MemberOfGeneration, OffsetCommit, OffsetStability, Reply,
+    UnknownGroup,
 };
 use crate::coordinator::txn::ClientApi;
 use crate::error_code::ErrorCode;
@@ -97,7 +99,7 @@ impl BrokerBackend {
         &self,
         group: &GroupId,
         partition: &TopicPartition,
-    ) -> Result<Option<Offset>, BackendError> {
+    ) -> Result<Option<CommittedOffset>, BackendError> {
         let (of, partitions) = (group.clone(), FetchPartitions::These(vec![partition.clone()]));
         let stability = OffsetStability::RequireStable;
         let event = move |request| Event::OffsetFetch { request, group: of, partitions, stability };
@@ -105,8 +107,11 @@ impl BrokerBackend {
         let Reply::OffsetFetch(offsets) = reply else {
             return Err(BrokerError::CoordinatorUnavailable.into());
         };
-        match offsets.first() {
-            Some(fetched) if fetched.error == ErrorCode::None => Ok(fetched.offset),
+        match offsets.into_iter().next() {
+            Some(fetched) if fetched.error == ErrorCode::None => {
+                let metadata = fetched.metadata;
+                Ok(fetched.offset.map(|offset| CommittedOffset { offset, metadata }))
+            }
             Some(fetched) => {
                 Err(BackendError::from_code(fetched.error, format!("the committed offset of {partition}")))
             }
@@ -192,11 +197,21 @@ impl BrokerBackend {
         assert_eq!(batch.header().producer.map(|p| p.ident), Some(producer), "the batch names its producer");
         let transaction = TransactionalProduce { transactional_id: id.clone(), version: VERSION, api: API };
         let partition = self.broker.partition(partition)?;
-        let origin = match records {
-            Provenance::New => AppendOrigin::Client,
-            Provenance::Moved => AppendOrigin::Moved,
-        };
-        let (partition, committed) = self.broker.append(partition, &batch, origin, Some(transaction)).await?;
+        let (partition, committed) =
+            self.broker.append(partition, &batch, origin_of(records), Some(transaction)).await?;
+        self.broker.committed(&partition, committed.position).await?;
+        Ok(committed.base_offset)
+    }
+
+    /// See `Backend::produce_plain`.
+    pub async fn produce_plain(
+        &self,
+        partition: &TopicPartition,
+        batch: RecordBatch,
+        records: Provenance,
+    ) -> Result<Offset, BackendError> {
+        let partition = self.broker.partition(partition)?;
+        let (partition, committed) = self.broker.append(partition, &batch, origin_of(records), None).await?;
         self.broker.committed(&partition, committed.position).await?;
         Ok(committed.base_offset)
     }
@@ -208,27 +223,44 @@ impl BrokerBackend {
         producer: ProducerIdent,
         group: &GroupId,
         partition: &TopicPartition,
-        offset: Offset,
+        committed: &CommittedOffset,
     ) -> Result<(), BackendError> {
-        let committed = CommittedPartition {
-            partition: partition.clone(),
-            offset,
-            leader_epoch: None,
-            metadata: String::new(),
-        };
-        let commit = OffsetCommit {
-            group: group.clone(),
-            member: MemberOfGeneration::NOBODY,
-            partitions: vec![committed],
-        };
+        let commit = self.offset_commit(group, partition, committed);
         let pending =
             self.broker.commit_offsets_in_transaction(id.clone(), producer, commit, VERSION, API).await?;
-        match pending.await?.into_iter().find(|(_, code)| *code != ErrorCode::None) {
-            Some((_, code)) => {
-                Err(BackendError::from_code(code, format!("committing {partition} at {offset}")))
-            }
-            None => Ok(()),
-        }
+        check_commit(partition, committed, pending.await?)
+    }
+
+    /// See `Backend::commit_offset`.
+    pub async fn commit_offset(
+        &self,
+        group: &GroupId,
+        partition: &TopicPartition,
+        committed: &CommittedOffset,
+    ) -> Result<(), BackendError> {
+        let commit = self.offset_commit(group, partition, committed);
+        let unknown_group = UnknownGroup::GroupIdNotFound;
+        let event = move |request| Event::OffsetCommit { request, commit, unknown_group };
+        let reply = self.broker.ask_group(group, event).await?.answer().await?;
+        let Reply::OffsetCommit(answers) = reply else {
+            return Err(BrokerError::CoordinatorUnavailable.into());
+        };
+        check_commit(partition, committed, answers)
+    }
+
+    fn offset_commit(
+        &self,
+        group: &GroupId,
+        partition: &TopicPartition,
+        committed: &CommittedOffset,
+    ) -> OffsetCommit {
+        // Without its note a commit is as good, and a cluster may be told to take no long ones.
+        let fits = committed.metadata.len() <= self.broker.offset_metadata_bytes_max();
+        let metadata = if fits { committed.metadata.clone() } else { String::new() };
+        let partition = partition.clone();
+        let committed =
+            CommittedPartition { partition, offset: committed.offset, leader_epoch: None, metadata };
+        OffsetCommit { group: group.clone(), member: MemberOfGeneration::NOBODY, partitions: vec![committed] }
     }
 
     /// See `Backend::end_transaction`.
@@ -239,6 +271,27 @@ impl BrokerBackend {
         result: EndTransaction,
     ) -> Result<ProducerIdent, BackendError> {
         Ok(self.broker.end_transaction(id.clone(), producer, result, API, VERSION).await?)
+    }
+}
+
+fn origin_of(records: Provenance) -> AppendOrigin {
+    match records {
+        Provenance::New => AppendOrigin::Client,
+        Provenance::Moved => AppendOrigin::Moved,
+    }
+}
+
+fn check_commit(
+    partition: &TopicPartition,
+    committed: &CommittedOffset,
+    answers: Vec<(TopicPartition, ErrorCode)>,
+) -> Result<(), BackendError> {
+    match answers.into_iter().find(|(_, code)| *code != ErrorCode::None) {
+        Some((_, code)) => {
+            let offset = committed.offset;
+            Err(BackendError::from_code(code, format!("committing {partition} at {offset}")))
+        }
+        None => Ok(()),
     }
 }
 

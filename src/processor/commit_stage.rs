@@ -5,7 +5,9 @@
 //! outcome is ever guessed.
 
 use super::backend::BackendError;
+use super::commit_note::CommittedOffset;
 use super::context::TaskContext;
+use super::definition::Guarantee;
 use super::isolation::Refusal;
 use super::status::TaskState;
 use super::unit::Unit;
@@ -51,9 +53,18 @@ async fn commit_unit(
     let changelog = state.as_ref().map(|(changelog, _)| changelog.clone());
     let (first_record, next_offset, counts) = (unit.first_record, unit.next_offset, unit.counts);
     let first_timer = unit.first_timer.take();
-    let batches = unit.into_batches(producer).map_err(|error| CommitFailure::Fatal(error.to_string()))?;
+    let committed = CommittedOffset { offset: next_offset, metadata: unit.note().to_text() };
+    let claimed = Some(producer).filter(|_| context.definition.guarantee == Guarantee::ExactlyOnce);
+    let batches = unit.into_batches(claimed).map_err(|error| CommitFailure::Fatal(error.to_string()))?;
     let began = Instant::now();
-    let error = match transact(context, producer, &batches, next_offset, changelog.as_ref()).await {
+    let written = Written { batches: &batches, changelog: changelog.as_ref() };
+    let done = match context.definition.guarantee {
+        Guarantee::ExactlyOnce => transact(context, producer, written, &committed).await,
+        Guarantee::AtLeastOnce => {
+            write_plainly(context, written, &committed).await.map(|end| (producer, end))
+        }
+    };
+    let error = match done {
         Ok((next, changelog_end)) => {
             if let Some((_, pending)) = state {
                 keep_state(context, pending, changelog_end).await?;
@@ -84,7 +95,7 @@ async fn commit_unit(
         };
     }
     // So that readers of the outputs are not held up until the task is back. Whatever the answer:
-    // taking the transactional id again settles the transaction.
+    // taking the transactional id again settles the transaction. Where there is none, this changes nothing.
     let abort = context.backend.end_transaction(&context.transactional_id, producer, EndTransaction::Abort);
     let _ = abort.await;
     Err(match error {
@@ -108,32 +119,65 @@ async fn commit_unit(
     })
 }
 
+/// What a unit writes.
+#[derive(Clone, Copy)]
+struct Written<'a> {
+    batches: &'a [(TopicPartition, Vec<RecordBatch>)],
+    /// The partition that has the changes of the state.
+    changelog: Option<&'a TopicPartition>,
+}
+
+impl Written<'_> {
+    /// The end of the changelog, and the first failure: being fenced before all others.
+    fn outcome(
+        &self,
+        produced: Vec<Result<Offset, BackendError>>,
+        committed: Result<(), BackendError>,
+    ) -> Result<Offset, BackendError> {
+        let at = self.batches.iter().position(|(partition, _)| Some(partition) == self.changelog);
+        let end = at.and_then(|at| produced.get(at)?.as_ref().ok().copied()).unwrap_or(Offset::ZERO);
+        let produced = produced.into_iter().map(|produced| produced.map(|_| ()));
+        let mut errors = produced.chain([committed]).filter_map(Result::err).collect::<Vec<_>>();
+        errors.sort_by_key(|error| !matches!(error, BackendError::Fenced { .. }));
+        errors.into_iter().next().map_or(Ok(end), Err)
+    }
+}
+
 async fn transact(
     context: &TaskContext,
     producer: ProducerIdent,
-    batches: &[(TopicPartition, Vec<RecordBatch>)],
-    offset: Offset,
-    changelog: Option<&TopicPartition>,
+    written: Written<'_>,
+    committed: &CommittedOffset,
 ) -> Result<(ProducerIdent, Offset), BackendError> {
     let id = &context.transactional_id;
     let backend = &context.backend;
     // Partitions side by side, so that they share a sync of the disk; within one, in order. All of
     // them are waited for, whatever happens: nothing may still be under way when the end is decided.
-    let produces = batches.iter().map(|(partition, batches)| produce(context, producer, partition, batches));
+    let produces = written
+        .batches
+        .iter()
+        .map(|(partition, batches)| produce(context, Some(producer), partition, batches));
     let commit_offset = context.in_place(|| {
-        backend.commit_offset_in_transaction(id, producer, &context.group, &context.input, offset)
+        backend.commit_offset_in_transaction(id, producer, &context.group, &context.input, committed)
     });
-    let (produced, committed) = tokio::join!(join_all(produces), commit_offset);
-    let at = batches.iter().position(|(partition, _)| Some(partition) == changelog);
-    let changelog_end = at.and_then(|at| produced.get(at)?.as_ref().ok().copied()).unwrap_or(Offset::ZERO);
-    let produced = produced.into_iter().map(|produced| produced.map(|_| ()));
-    let mut errors = produced.chain([committed]).filter_map(Result::err).collect::<Vec<_>>();
-    errors.sort_by_key(|error| !matches!(error, BackendError::Fenced { .. }));
-    if let Some(first) = errors.into_iter().next() {
-        return Err(first);
-    }
+    let (produced, offset_committed) = tokio::join!(join_all(produces), commit_offset);
+    let changelog_end = written.outcome(produced, offset_committed)?;
     let next = context.in_place(|| backend.end_transaction(id, producer, EndTransaction::Commit)).await?;
     Ok((next, changelog_end))
+}
+
+/// Writes everything, and commits the offset once all of it is there; answers the end of the changelog.
+async fn write_plainly(
+    context: &TaskContext,
+    written: Written<'_>,
+    committed: &CommittedOffset,
+) -> Result<Offset, BackendError> {
+    let produces =
+        written.batches.iter().map(|(partition, batches)| produce(context, None, partition, batches));
+    let changelog_end = written.outcome(join_all(produces).await, Ok(()))?;
+    let commit = || context.backend.commit_offset(&context.group, &context.input, committed);
+    context.in_place(commit).await?;
+    Ok(changelog_end)
 }
 
 /// What is committed goes into the cache of the state. If that fails, the task begins again, from the changelog.
@@ -154,7 +198,7 @@ async fn keep_state(
 /// Answers the offset behind the last record.
 async fn produce(
     context: &TaskContext,
-    producer: ProducerIdent,
+    producer: Option<ProducerIdent>,
     partition: &TopicPartition,
     batches: &[RecordBatch],
 ) -> Result<Offset, BackendError> {
@@ -162,8 +206,16 @@ async fn produce(
     for batch in batches {
         let id = &context.transactional_id;
         let records = context.definition.work.provenance();
-        let produce = || context.backend.produce(producer, id, partition, batch.clone(), records);
-        let base = context.in_place(produce).await?;
+        let base = match producer {
+            Some(producer) => {
+                let produce = || context.backend.produce(producer, id, partition, batch.clone(), records);
+                context.in_place(produce).await?
+            }
+            None => {
+                let produce = || context.backend.produce_plain(partition, batch.clone(), records);
+                context.in_place(produce).await?
+            }
+        };
         end = base.plus(i64::from(batch.header().last_offset_delta) + 1);
     }
     Ok(end)

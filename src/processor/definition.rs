@@ -43,6 +43,9 @@ pub struct ProcessorDefinition {
     /// When a transaction is closed.
     #[serde(default)]
     pub commit: CommitPolicy,
+    /// What holds after a failure.
+    #[serde(default, skip_serializing_if = "Guarantee::is_default")]
+    pub guarantee: Guarantee,
     /// What one instance may use.
     #[serde(default)]
     pub limits: TaskLimits,
@@ -87,6 +90,25 @@ impl Work {
             Work::RunModule => Provenance::New,
             Work::MoveToPartitions => Provenance::Moved,
         }
+    }
+}
+
+/// What a task's failures do to its outputs and its state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarantee {
+    /// Nothing: outputs, state and consumed offset are one transaction.
+    #[default]
+    ExactlyOnce,
+    /// What was done since the last commit may be done again, and its outputs and changes of the state are there twice.
+    /// Outputs can be read as soon as they are written.
+    AtLeastOnce,
+}
+
+impl Guarantee {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_default(&self) -> bool {
+        *self == Guarantee::default()
     }
 }
 

@@ -121,6 +121,7 @@ impl Engine {
         self.pass_time(span).map_err(|error| CallError::NoInstance(error.to_string()))?;
         self.look_for_timers().map_err(|error| CallError::NoInstance(error.to_string()))?;
         unit.counts.records_out += u64::try_from(written).unwrap_or(0);
+        unit.called(span, attempt);
         unit.passed(span);
         Ok(())
     }
@@ -299,6 +300,7 @@ impl Engine {
             PartitionIndex::from_wire(self.input.partition.value() % count).unwrap_or(PartitionIndex::ZERO);
         write_dead_letter(unit, &TopicPartition::new(topic.clone(), partition), &record, letter);
         unit.counts.dead_letters += 1;
+        unit.gave_up(span);
         unit.passed(span);
         Ok(())
     }

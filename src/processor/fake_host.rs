@@ -22,11 +22,13 @@ use tokio::sync::watch;
 /// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
 /// `at PARTITION` goes to that partition, `say TEXT` logs, `count WORD` adds 1 to the word's counter in the store `counts`
 /// and writes `WORD=N`, `count-poison WORD` does so and is then rejected, `timer DOMAIN ID AT PAYLOAD` sets a timer,
-/// `cancel DOMAIN ID` takes one away.
+/// `cancel DOMAIN ID` takes one away, `ambient` writes the clocks, the seed and the attempt, `never` fails at each try.
 pub(crate) struct FakeHost {
     modules: Mutex<BTreeMap<ModuleDigest, ModuleDescription>>,
     /// How many records have been processed, failed calls included.
     pub processed: Arc<watch::Sender<usize>>,
+    /// How often records have failed that never do anything else.
+    pub tries: Arc<AtomicUsize>,
     /// How many partitioners have said their last words.
     pub partitioners_closed: Arc<AtomicUsize>,
     /// What interceptors have seen.
@@ -38,6 +40,7 @@ impl FakeHost {
         FakeHost {
             modules: Mutex::default(),
             processed: Arc::new(watch::Sender::new(0)),
+            tries: Arc::default(),
             partitioners_closed: Arc::default(),
             intercepted: Arc::default(),
         }
@@ -93,7 +96,13 @@ impl PluginHost for FakeHost {
         self.describe(digest)?;
         let output = options.config.iter().find(|(key, _)| key == "output");
         let output = output.map_or("out".to_owned(), |(_, topic)| topic.clone());
-        Ok(Box::new(FakeInstance { options, output, dead: false, processed: self.processed.clone() }))
+        Ok(Box::new(FakeInstance {
+            options,
+            output,
+            dead: false,
+            processed: self.processed.clone(),
+            tries: self.tries.clone(),
+        }))
     }
 
     fn instantiate_partitioner(
@@ -167,6 +176,7 @@ struct FakeInstance {
     output: String,
     dead: bool,
     processed: Arc<watch::Sender<usize>>,
+    tries: Arc<AtomicUsize>,
 }
 
 impl ProcessorInstance for FakeInstance {
@@ -218,6 +228,15 @@ impl ProcessorInstance for FakeInstance {
                     }
                     let text = format!("{rest}={counted}");
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
+                }
+                "ambient" => {
+                    let Surroundings { now, stream_time, seed, .. } = surroundings;
+                    let text = format!("{now} {stream_time:?} {seed} {}", batch.attempt);
+                    out.push(NewOutput { value: Some(text.as_bytes()), ..new });
+                }
+                "never" => {
+                    self.tries.fetch_add(1, Ordering::SeqCst);
+                    return Err(fault(FaultReason::Retry));
                 }
                 "timer" => set_timer(surroundings, rest).map_err(ProcessFault::State)?,
                 "cancel" => {

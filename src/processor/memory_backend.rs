@@ -7,6 +7,7 @@
 use super::backend::{
     BackendError, ChangelogBounds, FetchedBatches, LogBounds, Provenance, TopicDescription,
 };
+use super::commit_note::CommittedOffset;
 use crate::error_code::ErrorCode;
 use crate::ids::{GroupId, Offset, ProducerIdent, TopicName, TopicPartition, TransactionalId};
 use crate::wire::control_record::EndTransaction;
@@ -241,7 +242,7 @@ impl MemoryBackend {
         &self,
         group: &GroupId,
         partition: &TopicPartition,
-    ) -> Result<Option<Offset>, BackendError> {
+    ) -> Result<Option<CommittedOffset>, BackendError> {
         self.call(Call::CommittedOffset, |cluster| cluster.stable_committed_offset(group, partition)).await
     }
 
@@ -302,16 +303,38 @@ impl MemoryBackend {
         self.call(Call::Produce, |cluster| cluster.produce(producer, id, partition, &batch)).await
     }
 
+    pub(super) async fn produce_plain(
+        &self,
+        partition: &TopicPartition,
+        batch: RecordBatch,
+        _records: Provenance,
+    ) -> Result<Offset, BackendError> {
+        self.call(Call::Produce, |cluster| cluster.produce_plain(partition, &batch)).await
+    }
+
     pub(super) async fn commit_offset_in_transaction(
         &self,
         id: &TransactionalId,
         producer: ProducerIdent,
         group: &GroupId,
         partition: &TopicPartition,
-        offset: Offset,
+        committed: &CommittedOffset,
     ) -> Result<(), BackendError> {
         self.call(Call::CommitOffset, |cluster| {
-            cluster.commit_offset(id, producer, (group.clone(), partition.clone()), offset)
+            cluster.commit_in_transaction(id, producer, (group.clone(), partition.clone()), committed.clone())
+        })
+        .await
+    }
+
+    pub(super) async fn commit_offset(
+        &self,
+        group: &GroupId,
+        partition: &TopicPartition,
+        committed: &CommittedOffset,
+    ) -> Result<(), BackendError> {
+        self.call(Call::CommitOffset, |cluster| {
+            cluster.commit((group.clone(), partition.clone()), committed.clone());
+            Ok(())
         })
         .await
     }

@@ -8,6 +8,7 @@ pub mod attachments;
 pub mod backend;
 mod breaker;
 mod broker_backend;
+pub mod commit_note;
 mod commit_stage;
 pub mod context;
 mod dead_letter;

@@ -48,6 +48,7 @@ pub(super) fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefin
         pause_cause: None,
         stores: Vec::new(),
         timers: false,
+        guarantee: Default::default(),
         partitioners: Default::default(),
         work: Work::MoveToPartitions,
     }
@@ -117,7 +118,7 @@ async fn forget_moved(broker: &Arc<Broker>, backend: &Backend, ingress: &Ingress
         let Ok(Some(moved)) = backend.committed_offset(&group, &partition).await else { continue };
         let (broker, of) = (Arc::clone(broker), partition.clone());
         // Letting segments go syncs files.
-        let forgotten = tokio::task::spawn_blocking(move || broker.forget_moved(&of, moved)).await;
+        let forgotten = tokio::task::spawn_blocking(move || broker.forget_moved(&of, moved.offset)).await;
         if let Ok(Err(error)) = forgotten {
             tracing::warn!(%partition, %error, "moved records could not be let go of");
         }

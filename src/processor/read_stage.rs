@@ -6,6 +6,7 @@
 
 use super::backend::BackendError;
 use super::breaker::Breaker;
+use super::commit_note::CALLS_MAX;
 use super::context::{TaskContext, Waited};
 use super::dead_letter::DeadLetter;
 use super::definition::FailureAction;
@@ -13,6 +14,7 @@ use super::engine::{Again, CallError, Engine, Fault, Outputs};
 use super::isolation::Isolation;
 use super::placement::{OutputTopic, partitioner_of};
 use super::span::{Span, spans_of};
+use super::task::Start;
 use super::unit::Unit;
 use crate::ids::{Offset, TopicId};
 use crate::state::TaskState;
@@ -59,6 +61,8 @@ pub(super) struct ReadStage<'a> {
     units: mpsc::Sender<Unit>,
     next_commit: Instant,
     breaker: Breaker,
+    /// A record that had failed so often when the task began.
+    failed_before: Option<(Offset, u32)>,
     /// How many timers are in the units handed over.
     timers_settled: u64,
     /// Since when the position is ahead of the handed over offset by offsets without records only.
@@ -70,7 +74,7 @@ impl<'a> ReadStage<'a> {
         context: &'a TaskContext,
         isolation: &'a Isolation,
         topic_id: TopicId,
-        start: Offset,
+        start: &Start,
         state: Option<TaskState>,
         units: mpsc::Sender<Unit>,
     ) -> ReadStage<'a> {
@@ -87,10 +91,11 @@ impl<'a> ReadStage<'a> {
             isolation,
             topic_id,
             engine: Some(engine),
-            unit: Unit::new(start),
+            unit: Unit::new(start.position),
             units,
             next_commit: now,
             breaker: Breaker::new(context.definition.on_error.breaker, now),
+            failed_before: (start.failed > 0).then_some((start.position, start.failed)),
             timers_settled: 0,
             skipped_since: None,
         }
@@ -182,7 +187,7 @@ impl<'a> ReadStage<'a> {
     }
 
     async fn process_span(&mut self, span: Span) -> Result<(), ReadEnd> {
-        let mut stack = vec![Work { span, failed: 0, verdict: None }];
+        let mut stack = self.work_of(span);
         while let Some(work) = stack.pop() {
             if self.context.is_stopped() {
                 return Err(ReadEnd::Stopped);
@@ -191,6 +196,20 @@ impl<'a> ReadStage<'a> {
             self.hand_over_if_due().await?;
         }
         Ok(())
+    }
+
+    /// A span as work; the record that had failed before the task began goes alone, at its next try.
+    fn work_of(&mut self, span: Span) -> Vec<Work> {
+        let fresh = |span| Work { span, failed: 0, verdict: None };
+        let is_there = |(offset, _): &(Offset, u32)| span.first_offset() == Some(*offset);
+        match self.failed_before.take_if(|failed| is_there(failed)) {
+            Some((_, failed)) => {
+                let (first, rest) = span.split_at(1);
+                let first = Work { span: first, failed, verdict: None };
+                if rest.count() > 0 { vec![fresh(rest), first] } else { vec![first] }
+            }
+            None => vec![fresh(span)],
+        }
     }
 
     /// Fires the timers that are due. Those that set others which are due at once do not keep it from reading for ever.
@@ -220,8 +239,13 @@ impl<'a> ReadStage<'a> {
             return self.settle(work.span, work.failed, &fault).await;
         }
         if work.failed > 0 {
-            // Whatever comes of the record, those before it need not wait for it.
-            self.hand_over_if_due().await?;
+            // Whatever comes of the record, those before it need not wait for it; and a crash does not forget the tries.
+            self.unit.failed = if work.span.timers().is_none() { work.failed } else { 0 };
+            if self.unit.failed > 0 {
+                self.hand_over().await?
+            } else {
+                self.hand_over_if_due().await?
+            }
             if self.context.wait(self.context.definition.backoff(work.failed)).await == Waited::Stopped {
                 return Err(ReadEnd::Stopped);
             }
@@ -384,6 +408,7 @@ impl<'a> ReadStage<'a> {
             }
             (FailureAction::Skip, _) => {
                 self.unit.counts.skipped += 1;
+                self.unit.gave_up(&span);
                 self.unit.passed(&span);
             }
             (FailureAction::Stop, _) | (FailureAction::DeadLetter, None) => {
@@ -407,6 +432,7 @@ impl<'a> ReadStage<'a> {
             now >= self.next_commit
                 || self.unit.counts.taken() >= policy.records_max
                 || (self.unit.counts.timers > 0 && self.are_timers_alone())
+                || self.unit.calls.len() >= CALLS_MAX
                 || self.written_bytes() >= policy.bytes_max
                 || self.isolation.holds(self.unit.first_offset)
         };

@@ -4,7 +4,8 @@
 //! offset, run both stages until one of them ends. After any failure a new session begins from what
 //! is committed; nothing is remembered that the cluster does not know better.
 
-use super::backend::BackendError;
+use super::backend::{BackendError, LogBounds};
+use super::commit_note::{CommitNote, CommittedOffset};
 use super::commit_stage::{CommitFailure, commit_units};
 use super::context::TaskContext;
 use super::definition::{RunMode, StartPosition};
@@ -128,7 +129,7 @@ async fn session(context: &TaskContext, memory: &mut Memory) -> SessionEnd {
             if start.commit_at_once {
                 let _ = sender.try_send(Unit::new(start.position));
             }
-            let read = ReadStage::new(context, &memory.isolation, id, start.position, state, sender).run();
+            let read = ReadStage::new(context, &memory.isolation, id, &start, state, sender).run();
             let commit = commit_units(context, producer, units);
             tokio::pin!(read, commit);
             let failure = tokio::select! {
@@ -167,10 +168,24 @@ fn commit_failed(failure: CommitFailure) -> SessionEnd {
     }
 }
 
-struct Start {
-    position: Offset,
+/// Where a session begins.
+pub(super) struct Start {
+    /// At this offset.
+    pub position: Offset,
     /// Nothing is committed, and the position would be another one at the next start.
-    commit_at_once: bool,
+    pub commit_at_once: bool,
+    /// How often the record there has failed before.
+    pub failed: u32,
+}
+
+impl Start {
+    fn at(position: Offset) -> Start {
+        Start { position, commit_at_once: false, failed: 0 }
+    }
+
+    fn and_commit(self) -> Start {
+        Start { commit_at_once: true, ..self }
+    }
 }
 
 async fn begin(
@@ -203,39 +218,50 @@ async fn position(context: &TaskContext, memory: &mut Memory) -> Result<Start, B
     let committed =
         context.in_place(|| context.backend.committed_offset(&context.group, &context.input)).await?;
     let start = if memory.from_start {
-        Start { position: bounds.log_start, commit_at_once: true }
+        Start::at(bounds.log_start).and_commit()
     } else {
-        match (committed, context.definition.start) {
-            (Some(offset), _) if offset < bounds.log_start => {
-                let lost = bounds.log_start.since(offset);
-                context.log("warn", &format!("{lost} offsets were deleted before they were read"));
-                Start { position: bounds.log_start, commit_at_once: false }
-            }
-            (Some(offset), _) if offset > bounds.last_stable => {
-                context
-                    .log("warn", "the committed offset lies behind the end of the log: goes on at its end");
-                Start { position: bounds.last_stable, commit_at_once: true }
-            }
-            (Some(offset), _) => Start { position: offset, commit_at_once: false },
-            (None, StartPosition::Committed | StartPosition::Earliest) => {
-                Start { position: bounds.log_start, commit_at_once: false }
-            }
-            (None, StartPosition::Latest) => Start { position: bounds.last_stable, commit_at_once: true },
-            (None, StartPosition::Offset(offset)) => {
-                let position = offset.max(bounds.log_start).min(bounds.last_stable);
-                if position != offset {
-                    context.log("warn", &format!("there is no offset {offset}: begins at {position}"));
-                }
-                Start { position, commit_at_once: true }
-            }
-            (None, StartPosition::Time(ms)) => {
-                let found = context.in_place(|| context.backend.offset_for_time(&context.input, ms)).await?;
-                Start { position: found.unwrap_or(bounds.last_stable), commit_at_once: true }
-            }
+        match committed {
+            Some(committed) => resumed(context, bounds, &committed),
+            None => first_start(context, bounds).await?,
         }
     };
     memory.isolation.forget_before(start.position);
     context.board.saw_last_stable(bounds.last_stable);
     context.board.update(|status| status.committed_offset = Some(start.position.value()));
     Ok(start)
+}
+
+/// Where to go on.
+fn resumed(context: &TaskContext, bounds: LogBounds, committed: &CommittedOffset) -> Start {
+    let offset = committed.offset;
+    if offset < bounds.log_start {
+        let lost = bounds.log_start.since(offset);
+        context.log("warn", &format!("{lost} offsets were deleted before they were read"));
+        return Start::at(bounds.log_start);
+    }
+    if offset > bounds.last_stable {
+        context.log("warn", "the committed offset lies behind the end of the log: goes on at its end");
+        return Start::at(bounds.last_stable).and_commit();
+    }
+    let failed = CommitNote::parse(&committed.metadata).map_or(0, |note| note.failed);
+    Start { failed, ..Start::at(offset) }
+}
+
+/// Where to begin, as the definition says.
+async fn first_start(context: &TaskContext, bounds: LogBounds) -> Result<Start, BackendError> {
+    Ok(match context.definition.start {
+        StartPosition::Committed | StartPosition::Earliest => Start::at(bounds.log_start),
+        StartPosition::Latest => Start::at(bounds.last_stable).and_commit(),
+        StartPosition::Offset(offset) => {
+            let position = offset.max(bounds.log_start).min(bounds.last_stable);
+            if position != offset {
+                context.log("warn", &format!("there is no offset {offset}: begins at {position}"));
+            }
+            Start::at(position).and_commit()
+        }
+        StartPosition::Time(ms) => {
+            let found = context.in_place(|| context.backend.offset_for_time(&context.input, ms)).await?;
+            Start::at(found.unwrap_or(bounds.last_stable)).and_commit()
+        }
+    })
 }

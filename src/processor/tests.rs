@@ -2,8 +2,10 @@
 
 mod exactly_once;
 mod failures;
+mod guarantees;
 mod lifecycle;
 mod placement;
+mod rerun;
 mod state;
 mod timers;
 
@@ -121,6 +123,11 @@ impl Fixture {
     pub fn append(&self, values: &[&str]) {
         let records = values.iter().map(|value| ("key", *value)).collect::<Vec<_>>();
         self.cluster.with(|cluster| cluster.append("in", 0, &records));
+    }
+
+    /// One record with a time of its own.
+    pub fn append_at(&self, timestamp: i64, value: &str) {
+        self.cluster.with(|cluster| cluster.append_at("in", 0, timestamp, value));
     }
 
     /// Waits until the committed offset has reached the end of the input.

@@ -3,6 +3,7 @@
 //! Filled by the reading stage, committed by the committing one. The producer's id, epoch and
 //! sequences are put in last, because only the committer knows the epoch. No IO, no async.
 
+use super::commit_note::{CallNote, CommitNote};
 use super::span::Span;
 use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
 use crate::plugin::{Timer, TimerDomain};
@@ -58,6 +59,10 @@ pub struct Unit {
     pub compression: Compression,
     /// The wall clock when it was begun, in milliseconds since 1970: what its calls take for the present.
     pub now: i64,
+    /// Its calls, for the note beside the committed offset.
+    pub calls: Vec<CallNote>,
+    /// How often the record at `next_offset` has failed.
+    pub failed: u32,
     /// What it changes in the task's state, and the changelog's partition that gets the records.
     pub state: Option<(TopicPartition, PendingUnit)>,
 }
@@ -75,6 +80,8 @@ impl Unit {
             counts: UnitCounts::default(),
             compression: Compression::default(),
             now: -1,
+            calls: Vec::new(),
+            failed: 0,
             state: None,
         }
     }
@@ -127,12 +134,38 @@ impl Unit {
         self.bytes
     }
 
-    /// The batches of each partition, as this producer's first in its epoch.
+    /// What is written beside the committed offset.
+    pub fn note(&self) -> CommitNote {
+        let (first_offset, calls) = (self.first_offset.value(), self.calls.clone());
+        CommitNote { first_offset, now: self.now, calls, failed: self.failed }
+    }
+
+    /// Notes a call that has gone well, before `passed` is told.
+    pub fn called(&mut self, span: &Span, attempt: u32) {
+        let note = match (span.timers(), span.first_offset()) {
+            (Some((domain, _)), _) => CallNote::timers(domain, span.count(), attempt),
+            (None, Some(first)) => CallNote::Records(first.since(self.first_offset), span.count(), attempt),
+            (None, None) => return,
+        };
+        self.calls.push(note);
+    }
+
+    /// Notes a record or timer that a policy has dealt with, before `passed` is told.
+    pub fn gave_up(&mut self, span: &Span) {
+        let note = match (span.timers(), span.first_offset()) {
+            (Some((domain, _)), _) => CallNote::timer_given_up(domain),
+            (None, Some(first)) => CallNote::GivenUp(first.since(self.first_offset)),
+            (None, None) => return,
+        };
+        self.calls.push(note);
+    }
+
+    /// The batches of each partition: as this producer's first in its epoch, or as nobody's, outside of a transaction.
     ///
     /// Every transaction has an epoch of its own (KIP-890), so its sequences begin at 0.
     pub fn into_batches(
         self,
-        producer: ProducerIdent,
+        producer: Option<ProducerIdent>,
     ) -> Result<Vec<(TopicPartition, Vec<RecordBatch>)>, BatchError> {
         let mut all = Vec::with_capacity(self.outputs.len());
         for (partition, builders) in self.outputs {
@@ -140,7 +173,7 @@ impl Unit {
             let mut batches = Vec::with_capacity(builders.len());
             for builder in builders.into_iter().filter(|builder| !builder.is_empty()) {
                 let records = builder.record_count();
-                let claim = BatchProducer { ident: producer, base_sequence: Some(sequence) };
+                let claim = producer.map(|ident| BatchProducer { ident, base_sequence: Some(sequence) });
                 batches.push(with_producer(builder.build(), claim)?);
                 sequence = sequence.plus(records);
             }
@@ -150,21 +183,28 @@ impl Unit {
     }
 }
 
-/// The same batch in a producer's name: id at byte 43, epoch at 51, base sequence at 53, under a new CRC.
-fn with_producer(batch: RecordBatch, producer: BatchProducer) -> Result<RecordBatch, BatchError> {
+/// The same batch in a producer's name: id at byte 43, epoch at 51, base sequence at 53, under a new CRC. In nobody's
+/// name it is not transactional either.
+fn with_producer(batch: RecordBatch, producer: Option<BatchProducer>) -> Result<RecordBatch, BatchError> {
     const CRC_AT: usize = 17;
     const ATTRIBUTES_AT: usize = 21;
+    const TRANSACTIONAL: u8 = 0x10;
     const PRODUCER_AT: usize = 43;
     let bytes = batch.bytes().clone();
     drop(batch);
     let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    let mut fields = Vec::with_capacity(14);
-    fields.extend_from_slice(&producer.ident.id.value().to_be_bytes());
-    fields.extend_from_slice(&producer.ident.epoch.value().to_be_bytes());
-    let sequence = producer.base_sequence.map_or(-1, Sequence::value);
-    fields.extend_from_slice(&sequence.to_be_bytes());
     assert!(bytes.len() >= HEADER_BYTES, "the builder writes a whole header");
-    bytes[PRODUCER_AT..PRODUCER_AT + fields.len()].copy_from_slice(&fields);
+    match producer {
+        Some(producer) => {
+            let mut fields = Vec::with_capacity(14);
+            fields.extend_from_slice(&producer.ident.id.value().to_be_bytes());
+            fields.extend_from_slice(&producer.ident.epoch.value().to_be_bytes());
+            let sequence = producer.base_sequence.map_or(-1, Sequence::value);
+            fields.extend_from_slice(&sequence.to_be_bytes());
+            bytes[PRODUCER_AT..PRODUCER_AT + fields.len()].copy_from_slice(&fields);
+        }
+        None => bytes[ATTRIBUTES_AT + 1] &= !TRANSACTIONAL,
+    }
     let crc = crc32c::crc32c(&bytes[ATTRIBUTES_AT..]);
     bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
     RecordBatch::check(Bytes::from(bytes))

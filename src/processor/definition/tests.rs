@@ -17,6 +17,7 @@ pub(crate) fn definition(name: &str, inputs: &[&str], outputs: &[&str]) -> Proce
         pause_cause: None,
         stores: vec![],
         timers: false,
+        guarantee: Default::default(),
         partitioners: BTreeMap::new(),
         work: Work::default(),
     }

@@ -10,6 +10,7 @@ use crate::ids::{
     TopicName, TopicPartition, TransactionalId,
 };
 use crate::processor::backend::{BackendError, FetchedBatches, LogBounds, TopicDescription};
+use crate::processor::commit_note::CommittedOffset;
 use crate::wire::control_record::EndTransaction;
 use crate::wire::record_batch::{BatchBuilder, BatchOptions, NewRecord, RecordBatch};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +76,7 @@ struct Topic {
 struct Transaction {
     producer: ProducerIdent,
     partitions: BTreeSet<TopicPartition>,
-    offsets: Vec<((GroupId, TopicPartition), Offset)>,
+    offsets: Vec<((GroupId, TopicPartition), CommittedOffset)>,
     open: bool,
     last_end: Option<(ProducerIdent, EndTransaction)>,
 }
@@ -88,7 +89,9 @@ pub struct Cluster {
     producers_ever: i64,
     transactions: BTreeMap<TransactionalId, Transaction>,
     ended: BTreeMap<ProducerIdent, EndTransaction>,
-    committed: BTreeMap<(GroupId, TopicPartition), Offset>,
+    committed: BTreeMap<(GroupId, TopicPartition), CommittedOffset>,
+    /// What was written beside committed offsets, in the order of the commits.
+    pub notes: Vec<(TopicPartition, String)>,
     /// How many transactions have been committed.
     pub commits: usize,
     /// How many have been aborted.
@@ -106,6 +109,7 @@ impl Default for Cluster {
             transactions: BTreeMap::new(),
             ended: BTreeMap::new(),
             committed: BTreeMap::new(),
+            notes: Vec::new(),
             commits: 0,
             aborts: 0,
             max_message_bytes: usize::MAX,
@@ -252,7 +256,7 @@ impl Cluster {
     /// The group's committed offset.
     pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
         let key = (GroupId::new(group), partition_of(topic, partition));
-        self.committed.get(&key).map(|offset| offset.value())
+        self.committed.get(&key).map(|committed| committed.offset.value())
     }
 
     /// The end of a partition.
@@ -298,7 +302,8 @@ impl Cluster {
         Ok(LogBounds { log_start: log.start, last_stable: log.last_stable() })
     }
 
-    pub(super) fn fetch(
+    /// Committed records from an offset on.
+    pub fn fetch(
         &self,
         partition: &TopicPartition,
         from: Offset,
@@ -336,13 +341,13 @@ impl Cluster {
         &self,
         group: &GroupId,
         partition: &TopicPartition,
-    ) -> Result<Option<Offset>, Fail> {
+    ) -> Result<Option<CommittedOffset>, Fail> {
         let key = (group.clone(), partition.clone());
         let pending = |t: &Transaction| t.open && t.offsets.iter().any(|(at, _)| *at == key);
         if self.transactions.values().any(pending) {
             return Err(BackendError::from_code(ErrorCode::UnstableOffsetCommit, "a transaction is open"));
         }
-        Ok(self.committed.get(&key).copied())
+        Ok(self.committed.get(&key).cloned())
     }
 
     pub(super) fn init_producer_id(&mut self, id: &TransactionalId) -> ProducerIdent {
@@ -407,12 +412,31 @@ impl Cluster {
         self.log_mut(partition)?.append_in_sequence(batch, producer)
     }
 
-    pub(super) fn commit_offset(
+    pub(super) fn produce_plain(
+        &mut self,
+        partition: &TopicPartition,
+        batch: &RecordBatch,
+    ) -> Result<Offset, Fail> {
+        let (bytes, most) = (batch.bytes().len(), self.max_message_bytes);
+        if bytes > most {
+            let why = format!("{bytes} bytes, at most {most}");
+            return Err(BackendError::from_code(ErrorCode::MessageTooLarge, why));
+        }
+        assert!(!batch.header().is_transactional && batch.header().producer.is_none());
+        Ok(self.log_mut(partition)?.append(batch.clone(), None))
+    }
+
+    pub(super) fn commit(&mut self, key: (GroupId, TopicPartition), committed: CommittedOffset) {
+        self.notes.push((key.1.clone(), committed.metadata.clone()));
+        self.committed.insert(key, committed);
+    }
+
+    pub(super) fn commit_in_transaction(
         &mut self,
         id: &TransactionalId,
         producer: ProducerIdent,
         key: (GroupId, TopicPartition),
-        offset: Offset,
+        offset: CommittedOffset,
     ) -> Result<(), Fail> {
         let transaction = self.owned(id, producer)?;
         transaction.open = true;
@@ -460,7 +484,7 @@ impl Cluster {
         match result {
             EndTransaction::Commit => {
                 self.commits += 1;
-                self.committed.extend(offsets);
+                offsets.into_iter().for_each(|(key, offset)| self.commit(key, offset));
             }
             EndTransaction::Abort => self.aborts += 1,
         }

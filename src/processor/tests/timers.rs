@@ -22,11 +22,6 @@ fn timed(fixture: &Fixture) -> ProcessorDefinition {
 }
 
 impl Fixture {
-    /// One record with a time of its own.
-    fn append_at(&self, timestamp: i64, value: &str) {
-        self.cluster.with(|cluster| cluster.append_at("in", 0, timestamp, value));
-    }
-
     /// Waits until there are so many values.
     async fn until_values(&self, count: usize) -> Vec<String> {
         let there = |cluster: &Cluster| Fixture::count(cluster, "out") >= count;

@@ -1,0 +1,103 @@
+//! What a task writes beside the offset that it commits: what its calls were, so that they can be made again bit for bit,
+//! and how often the next record has failed.
+//!
+//! It is the offset's metadata, text for whoever looks at the group. Losing it costs a failing record's count of tries and
+//! nothing else: an unknown or foreign text is no note. Pure.
+
+use crate::ids::Offset;
+use crate::plugin::TimerDomain;
+use serde::{Deserialize, Serialize};
+
+/// So many calls fit into a note that Kafka's default `offset.metadata.max.bytes` (4096) takes.
+pub const CALLS_MAX: usize = 128;
+
+/// What is known of a transaction.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CommitNote {
+    /// The offset that it began at.
+    #[serde(rename = "from")]
+    pub first_offset: i64,
+    /// The clock that its calls had, in milliseconds since 1970.
+    pub now: i64,
+    /// Its calls, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallNote>,
+    /// How often the record at the committed offset has failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u32,
+}
+
+/// One call that went well, or one record or timer that a policy has dealt with instead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallNote {
+    /// Records were processed: where they begin, counted from the transaction's begin; how many; the attempt that the
+    /// module was told.
+    #[serde(rename = "r")]
+    Records(i64, u32, u32),
+    /// Timers of event time fired: how many, and the attempt.
+    #[serde(rename = "e")]
+    EventTimers(u32, u32),
+    /// Timers of processing time fired.
+    #[serde(rename = "p")]
+    ProcessingTimers(u32, u32),
+    /// A record, counted from the transaction's begin, is a dead letter or was skipped.
+    #[serde(rename = "x")]
+    GivenUp(i64),
+    /// The first timer due, of event time, is a dead letter or was skipped.
+    #[serde(rename = "ex")]
+    EventTimerGivenUp,
+    /// The first timer due, of processing time, is one.
+    #[serde(rename = "px")]
+    ProcessingTimerGivenUp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl CallNote {
+    /// Timers that fired.
+    pub fn timers(domain: TimerDomain, count: u32, attempt: u32) -> CallNote {
+        match domain {
+            TimerDomain::Event => CallNote::EventTimers(count, attempt),
+            TimerDomain::Processing => CallNote::ProcessingTimers(count, attempt),
+        }
+    }
+
+    /// A timer that was given up.
+    pub fn timer_given_up(domain: TimerDomain) -> CallNote {
+        match domain {
+            TimerDomain::Event => CallNote::EventTimerGivenUp,
+            TimerDomain::Processing => CallNote::ProcessingTimerGivenUp,
+        }
+    }
+}
+
+impl CommitNote {
+    /// As it stands beside the offset; empty if there is nothing to say.
+    pub fn to_text(&self) -> String {
+        if self.calls.is_empty() && self.failed == 0 {
+            return String::new();
+        }
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The note in a committed offset's metadata, if it is one.
+    pub fn parse(text: &str) -> Option<CommitNote> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+/// A committed offset with what was written beside it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommittedOffset {
+    /// The offset of the next record.
+    pub offset: Offset,
+    /// A `CommitNote`, if a task has committed it.
+    pub metadata: String,
+}
+
+#[cfg(test)]
+mod tests;
