@@ -126,6 +126,7 @@ async fn deploy(
         run: Default::default(),
         pause_cause: None,
         stores: Vec::new(),
+        then: Vec::new(),
         timers: false,
         guarantee: Default::default(),
         partitioners: Default::default(),

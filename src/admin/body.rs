@@ -6,7 +6,7 @@ use crate::ids::TopicName;
 use crate::interceptor::{Attachment, FaultPolicy, InterceptorLimits};
 use crate::plugin::Direction;
 use crate::processor::definition::{
-    BreakerPolicy, CommitPolicy, ErrorPolicy, FailureAction, Guarantee, ProcessorDefinition, RunMode,
+    BreakerPolicy, CommitPolicy, ErrorPolicy, FailureAction, Guarantee, ProcessorDefinition, RunMode, Stage,
     StartPosition, TaskLimits, Work,
 };
 use crate::processor::placement::Partitioner;
@@ -38,6 +38,7 @@ pub(super) fn parse_definition(
         "stores",
         "timers",
         "guarantee",
+        "then",
     ];
     let top = Fields::new("", &value, &known)?;
     top.check_name("processor", name)?;
@@ -56,6 +57,7 @@ pub(super) fn parse_definition(
         pause_cause: None,
         stores: top.texts("stores")?.unwrap_or_default(),
         timers: top.flag("timers")?.unwrap_or_default(),
+        then: stages(&top)?,
         guarantee: top.choice("guarantee", &GUARANTEES)?.unwrap_or_default(),
         partitioners: partitioners(&top)?,
         work: Work::RunModule,
@@ -136,6 +138,20 @@ fn partitioners(top: &Fields<'_>) -> Result<BTreeMap<String, Partitioner>, ApiEr
         .map(|(topic, value)| {
             let fields = Fields::new(&format!("partitioners.{topic}"), value, &["module", "config"])?;
             Ok((topic.clone(), Partitioner { module: fields.module()?, config: config(&fields)? }))
+        })
+        .collect()
+}
+
+/// The modules behind the first; still as the user wrote them.
+fn stages(top: &Fields<'_>) -> Result<Vec<Stage>, ApiError> {
+    let Some(value) = top.value("then") else { return Ok(Vec::new()) };
+    let Value::Array(list) = value else { return Err(top.wrong("then", "a list of objects")) };
+    list.iter()
+        .enumerate()
+        .map(|(number, value)| {
+            let fields = Fields::new(&format!("then[{number}]"), value, &["module", "input", "config"])?;
+            let input = fields.text("input")?.ok_or_else(|| fields.missing("input"))?.to_owned();
+            Ok(Stage { module: fields.module()?, input, config: config(&fields)? })
         })
         .collect()
 }

@@ -35,6 +35,9 @@ pub(super) async fn deploy(
     for partitioner in definition.partitioners.values_mut() {
         partitioner.module = state.registry.module(&partitioner.module)?.digest;
     }
+    for stage in &mut definition.then {
+        stage.module = state.registry.module(&stage.module)?.digest;
+    }
     let before = state.registry.processor(&name);
     // Deploying a new version is not resuming: what someone has paused stays paused.
     definition.run = before.as_ref().map_or(RunMode::Running, |before| before.run);

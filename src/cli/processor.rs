@@ -192,8 +192,20 @@ struct Manifest {
     timers: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     guarantee: Option<Guarantee>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    then: Vec<Stage>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     partitioners: BTreeMap<String, Partitioner>,
+}
+
+/// A module behind the first.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stage {
+    module: String,
+    input: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    config: BTreeMap<String, String>,
 }
 
 /// What chooses the partitions of an output topic.

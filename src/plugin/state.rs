@@ -84,6 +84,9 @@ pub enum StateError {
     /// The deployment has no state, and so no timers.
     #[error("this deployment has no timers; say \"timers\": true in it")]
     NoTimers,
+    /// A module of a chain behind the first set a timer.
+    #[error("only the first module of a chain has timers")]
+    TimersBehindFirst,
     /// A key is empty or too long.
     #[error("a state key has {bytes} bytes, and 1 to {bytes_max} are allowed")]
     KeySize {

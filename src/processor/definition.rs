@@ -21,6 +21,9 @@ pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// The longest name of a processor: room is left for `<name>.dlq`.
 pub const PROCESSOR_NAME_BYTES_MAX: usize = 200;
 
+/// Modules behind the first of a chain.
+const STAGES_MAX: usize = 15;
+
 /// One processor, as deployed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ProcessorDefinition {
@@ -58,6 +61,9 @@ pub struct ProcessorDefinition {
     /// Why it is paused, if it was not a person who paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_cause: Option<String>,
+    /// The modules behind the first, in one transaction with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Stage>,
     /// The names of the stores in which each task keeps its state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<String>,
@@ -91,6 +97,18 @@ impl Work {
             Work::MoveToPartitions => Provenance::Moved,
         }
     }
+}
+
+/// A module of a chain, behind the first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Stage {
+    /// The digest of the module.
+    pub module: String,
+    /// What it reads: records that a module before it sends to this name come to it instead of to a topic.
+    pub input: String,
+    /// Handed to it when an instance starts.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
 }
 
 /// What a task's failures do to its outputs and its state.
@@ -359,6 +377,7 @@ impl ProcessorDefinition {
         self.validate_names()?;
         self.validate_topics()?;
         self.validate_partitioners()?;
+        self.validate_chain()?;
         self.validate_state()?;
         self.validate_numbers()?;
         let others = others.into_iter().filter(|other| other.name != self.name).collect::<Vec<_>>();
@@ -370,6 +389,37 @@ impl ProcessorDefinition {
                 "Write to a topic that does not lead back to one of the inputs.",
             )),
         }
+    }
+
+    fn validate_chain(&self) -> Result<(), DefinitionError> {
+        let refuse = |message: String, hint: &str| Err(DefinitionError::new("INVALID_CHAIN", message, hint));
+        if self.then.len() > STAGES_MAX {
+            let message = format!("The chain has {} modules behind the first.", self.then.len());
+            return refuse(message, "Chain at most 15; let another processor go on from a topic.");
+        }
+        let topics = self.written_topics();
+        for (number, stage) in self.then.iter().enumerate() {
+            let input = &stage.input;
+            if let Err(why) = check_name(input, TOPIC_NAME_BYTES_MAX) {
+                let message = format!("\"{input}\" cannot be what a module of the chain reads: {why}.");
+                return refuse(message, "Use letters, digits, '.', '_' and '-'.");
+            }
+            let is_topic = |topic: &TopicName| topic.as_str() == input;
+            if topics.iter().chain(&self.inputs).any(is_topic) {
+                let message = format!(
+                    "\"{input}\" is both a topic of the processor and what a module of its chain reads."
+                );
+                return refuse(
+                    message,
+                    "Give what goes between modules a name that is no input, output or dead-letter topic.",
+                );
+            }
+            if self.then.iter().take(number).any(|before| before.input == *input) {
+                let message = format!("Two modules of the chain read \"{input}\".");
+                return refuse(message, "Give each module of the chain a name of its own to read.");
+            }
+        }
+        Ok(())
     }
 
     fn validate_state(&self) -> Result<(), DefinitionError> {

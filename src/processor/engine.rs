@@ -3,6 +3,7 @@
 //! Synchronous, and always called on a blocking thread: a guest may take as long as its limit
 //! allows. A guest's answer is checked as a whole before anything of it is kept.
 
+use super::chain::Chain;
 use super::dead_letter::{DeadLetter, write_dead_letter};
 use super::definition::{ProcessorDefinition, TaskLimits, Work};
 use super::partitioner::StickyPartition;
@@ -11,9 +12,8 @@ use super::span::Span;
 use super::unit::Unit;
 use crate::ids::{Offset, PartitionIndex, TopicName, TopicPartition};
 use crate::plugin::{
-    FaultReason, InputBatch, InstanceContext, InstanceOptions, Limits, LogSink, ModuleDigest, OutputBatch,
-    OutputRecord, PageLimits, PluginHost, ProcessFault, ProcessorInstance, StateAccess, StateError,
-    Surroundings, TimerDomain,
+    FaultReason, InputBatch, Limits, LogSink, OutputBatch, OutputRecord, PageLimits, PluginHost,
+    ProcessFault, StateAccess, StateError, Surroundings, TimerDomain,
 };
 use crate::state::{StoreError, TaskState};
 use crate::wire::record_batch::{RawHeaders, RawRecord};
@@ -62,13 +62,11 @@ pub enum CallError {
 /// The topics that a task writes to.
 pub type Outputs = BTreeMap<TopicName, OutputTopic>;
 
-/// One task's instances: of the module, and of the partitioners of the topics that it writes to.
+/// One task's instances: of the modules, and of the partitioners of the topics that it writes to.
 pub struct Engine {
-    host: Arc<dyn PluginHost>,
     definition: Arc<ProcessorDefinition>,
     input: TopicPartition,
-    log: LogSink,
-    instance: Option<Box<dyn ProcessorInstance>>,
+    chain: Chain,
     partitioners: Partitioners,
     sticky: StickyPartition,
     /// The topics that the task writes to.
@@ -92,11 +90,9 @@ impl Engine {
         let partitioners = Partitioners::new(host.clone(), definition.limits.of_instance(), log.clone());
         let outputs = BTreeMap::new();
         Engine {
-            host,
+            chain: Chain::new(host, definition.clone(), input.clone(), log),
             definition,
             input,
-            log,
-            instance: None,
             partitioners,
             sticky,
             outputs,
@@ -108,7 +104,7 @@ impl Engine {
     /// Does the task's work on a span, and adds what is written to the unit: all of it, or nothing.
     pub fn process(&mut self, span: &Span, attempt: u32, unit: &mut Unit) -> Result<(), CallError> {
         let written = match self.definition.work {
-            Work::RunModule => self.run_module(span, attempt, unit),
+            Work::RunModule => self.run_modules(span, attempt, unit),
             Work::MoveToPartitions => self.move_records(span, unit),
         };
         if let Some(state) = &mut self.state {
@@ -126,45 +122,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Has the module process the span; answers how many records it wrote.
-    fn run_module(&mut self, span: &Span, attempt: u32, unit: &mut Unit) -> Result<usize, CallError> {
-        let input = span.input(&self.input, attempt);
-        let instance = match &mut self.instance {
-            Some(instance) => instance,
-            None => self.instance.insert(instantiate(
-                self.host.as_ref(),
-                &self.definition,
-                &self.input,
-                self.log.clone(),
-            )?),
-        };
-        // A host that panics is no better than a guest that traps.
-        let mut surroundings = surroundings(&mut self.state, unit.now, &self.input, span)
+    /// Has the modules process the span; answers how many records they wrote.
+    fn run_modules(&mut self, span: &Span, attempt: u32, unit: &mut Unit) -> Result<usize, CallError> {
+        let surroundings = surroundings(&mut self.state, unit.now, &self.input, span)
             .map_err(|error| CallError::NoInstance(error.to_string()))?;
-        let call = std::panic::AssertUnwindSafe(|| match span.timers() {
-            None => instance.process(&input, &mut surroundings),
-            Some((domain, _)) => instance.on_timers(domain, &input, &mut surroundings),
-        });
-        let called = std::panic::catch_unwind(call);
-        let output = match called {
-            Ok(Ok(output)) => output,
-            Ok(Err(fault)) => {
-                if !fault.instance_survives() {
-                    self.instance = None;
-                }
-                return Err(CallError::Fault(fault_of(fault)));
-            }
-            Err(panic) => {
-                self.instance = None;
-                return Err(CallError::Fault(fault("panic", panic_text(panic.as_ref()))));
-            }
+        let emitted = self.chain.run(span, attempt, surroundings)?;
+        let records = emitted.for_topics().map_err(CallError::Fault)?;
+        let places = &mut Places {
+            definition: &self.definition,
+            outputs: &self.outputs,
+            partitioners: &mut self.partitioners,
+            sticky: self.sticky,
         };
-        let records = records_of(&input, &output).map_err(CallError::Fault)?;
-        let placed = self.place(&output, &records)?;
-        for (partition, record) in placed.iter().zip(records) {
-            unit.append(partition, record);
+        let placed = places.place(&records)?;
+        for (partition, (_, record)) in placed.iter().zip(&records) {
+            unit.append(partition, *record);
         }
-        Ok(output.len())
+        Ok(records.len())
     }
 
     /// Moves the span as it is to the partitions that the output topic's partitioner chooses; without one, to
@@ -304,34 +278,43 @@ impl Engine {
         unit.passed(span);
         Ok(())
     }
+}
 
+/// What decides where output records go.
+struct Places<'a> {
+    definition: &'a ProcessorDefinition,
+    outputs: &'a Outputs,
+    partitioners: &'a mut Partitioners,
+    sticky: StickyPartition,
+}
+
+impl Places<'_> {
     /// Where each output record goes, or why one of them cannot go anywhere.
     fn place(
         &mut self,
-        output: &OutputBatch,
-        records: &[RawRecord<'_>],
+        records: &[(OutputRecord<'_>, RawRecord<'_>)],
     ) -> Result<Vec<TopicPartition>, CallError> {
         let mut placed = Vec::with_capacity(records.len());
         let mut to_choose: BTreeMap<TopicName, Vec<usize>> = BTreeMap::new();
-        for (number, record) in output.iter().enumerate() {
-            let topic = self.output_topic(&record).map_err(CallError::Fault)?;
+        for (number, (record, _)) in records.iter().enumerate() {
+            let topic = self.output_topic(record).map_err(CallError::Fault)?;
             if let Some(output) = self.outputs.get(topic)
                 && output.partitioner_for(record.partition).is_some()
             {
                 to_choose.entry(topic.clone()).or_default().push(number);
                 placed.push(TopicPartition::new(topic.clone(), PartitionIndex::ZERO));
             } else {
-                placed.push(self.place_record(topic, &record).map_err(CallError::Fault)?);
+                placed.push(self.place_record(topic, record).map_err(CallError::Fault)?);
             }
         }
         for (topic, numbers) in to_choose {
             let Some(output_topic) = self.outputs.get(&topic) else { continue };
             let Some((partitioner, _)) = &output_topic.partitioner else { continue };
-            let batch =
-                batch_to_place(&topic, numbers.iter().filter_map(|number| records.get(*number)).copied());
+            let chosen_for = numbers.iter().filter_map(|number| Some(records.get(*number)?.1));
+            let batch = batch_to_place(&topic, chosen_for);
             let source_of = |index: u32| {
                 let number = numbers.get(usize::try_from(index).ok()?)?;
-                Some(output.iter().nth(*number)?.source_index)
+                Some(records.get(*number)?.0.source_index)
             };
             let chosen = self.partitioners.choose(partitioner, output_topic.partitions, &batch);
             let chosen = chosen.map_err(|error| choice_failed(error, source_of))?;
@@ -411,27 +394,11 @@ fn surroundings(
     Ok(Surroundings { stream_time: state.stream_time(), state: Box::new(call), now, seed })
 }
 
-fn instantiate(
-    host: &dyn PluginHost,
-    definition: &ProcessorDefinition,
-    input: &TopicPartition,
-    log: LogSink,
-) -> Result<Box<dyn ProcessorInstance>, CallError> {
-    let no_instance = |error: &dyn std::fmt::Display| CallError::NoInstance(error.to_string());
-    let digest: ModuleDigest = definition.module.parse().map_err(|error| no_instance(&error))?;
-    let context = InstanceContext {
-        processor: definition.name.clone(),
-        topic: input.topic.clone(),
-        partition: input.partition,
-    };
-    let limits = definition.limits.of_instance();
-    let config = definition.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    host.instantiate(&digest, InstanceOptions { limits, config, context, log })
-        .map_err(|error| no_instance(&error))
-}
-
 /// The guest's records, each with its own time or its source's.
-fn records_of<'a>(input: &InputBatch, output: &'a OutputBatch) -> Result<Vec<RawRecord<'a>>, Fault> {
+pub(super) fn records_of<'a>(
+    input: &InputBatch,
+    output: &'a OutputBatch,
+) -> Result<Vec<RawRecord<'a>>, Fault> {
     let timestamps = if output.iter().any(|record| record.timestamp.is_none()) {
         let read = input.records().map(|record| record.map(|record| record.timestamp));
         read.collect::<Result<Vec<_>, _>>().map_err(|error| fault("bad-input", error.to_string()))?
@@ -478,11 +445,11 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
 }
 
-fn fault(code: &'static str, message: String) -> Fault {
+pub(super) fn fault(code: &'static str, message: String) -> Fault {
     Fault { index: None, code, message, again: Again::Worthwhile }
 }
 
-fn fault_of(fault: ProcessFault) -> Fault {
+pub(super) fn fault_of(fault: ProcessFault) -> Fault {
     let (index, again) = match &fault {
         ProcessFault::Record { index, reason, .. } => {
             let again = match reason {
@@ -509,6 +476,7 @@ fn fault_of(fault: ProcessFault) -> Fault {
         | ProcessFault::State(
             StateError::UnknownStore(_)
             | StateError::NoTimers
+            | StateError::TimersBehindFirst
             | StateError::KeySize { .. }
             | StateError::ValueSize { .. }
             | StateError::NotACounter(_),

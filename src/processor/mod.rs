@@ -8,6 +8,7 @@ pub mod attachments;
 pub mod backend;
 mod breaker;
 mod broker_backend;
+mod chain;
 pub mod commit_note;
 mod commit_stage;
 pub mod context;

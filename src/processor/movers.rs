@@ -47,6 +47,7 @@ pub(super) fn mover_of(ingress: &Ingress, registry: &Registry) -> ProcessorDefin
         run: Default::default(),
         pause_cause: None,
         stores: Vec::new(),
+        then: Vec::new(),
         timers: false,
         guarantee: Default::default(),
         partitioners: Default::default(),

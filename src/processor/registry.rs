@@ -217,7 +217,9 @@ impl Catalogue {
     fn users_of(&self, digest: &str) -> Vec<String> {
         let uses = |processor: &&Arc<ProcessorDefinition>| {
             let mut partitioners = processor.partitioners.values();
-            processor.module == digest || partitioners.any(|partitioner| partitioner.module == digest)
+            processor.module == digest
+                || partitioners.any(|partitioner| partitioner.module == digest)
+                || processor.then.iter().any(|stage| stage.module == digest)
         };
         let processors = self.processors.values().filter(uses).map(|processor| processor.name.clone());
         let interceptors = self.interceptors.values().filter(|attachment| attachment.module == digest);
@@ -443,6 +445,9 @@ impl Registry {
         definition.validate(catalogue.processors.values().map(Arc::as_ref))?;
         for partitioner in definition.partitioners.values() {
             catalogue.check_module(&partitioner.module, PluginKind::Partitioner)?;
+        }
+        for stage in &definition.then {
+            catalogue.check_module(&stage.module, PluginKind::Processor)?;
         }
         catalogue.check_module(&definition.module, PluginKind::Processor)
     }

@@ -1,5 +1,6 @@
 //! Whole processors on a cluster in memory, with a plugin host written in Rust.
 
+mod chain;
 mod exactly_once;
 mod failures;
 mod guarantees;

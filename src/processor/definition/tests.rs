@@ -16,6 +16,7 @@ pub(crate) fn definition(name: &str, inputs: &[&str], outputs: &[&str]) -> Proce
         run: RunMode::default(),
         pause_cause: None,
         stores: vec![],
+        then: Vec::new(),
         timers: false,
         guarantee: Default::default(),
         partitioners: BTreeMap::new(),
