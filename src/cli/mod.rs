@@ -21,6 +21,7 @@ mod processor;
 mod produce;
 mod protocol_client;
 mod serve;
+mod state;
 mod time;
 mod topic;
 mod txn;
@@ -121,6 +122,9 @@ pub enum Command {
     /// Processors: modules at work between topics
     #[command(subcommand, visible_alias = "transform")]
     Processor(processor::ProcessorCommand),
+    /// The state that processors keep
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Interceptors: modules that judge records between clients and topics
     #[command(subcommand)]
     Interceptor(interceptor::InterceptorCommand),
@@ -167,6 +171,7 @@ fn dispatch(cli: Cli) -> Result<Report, CliError> {
         Command::Txn(command) => txn::run(global, &command),
         Command::Module(command) => module::run(global, &command),
         Command::Processor(command) => processor::run(global, &command),
+        Command::State(command) => state::run(global, &command),
         Command::Interceptor(command) => interceptor::run(global, &command),
         Command::Perf(command) => perf::run(global, &command),
     }

@@ -26,6 +26,8 @@ mod processors;
 mod produce_fetch;
 mod regression;
 mod startup;
+#[cfg(all(feature = "client", feature = "wasm"))]
+mod state;
 mod tidy;
 #[cfg(feature = "client")]
 mod topics;
