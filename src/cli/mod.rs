@@ -5,6 +5,7 @@
 //! `error::ExitKind`.
 
 mod consume;
+mod dlq;
 mod error;
 mod group;
 mod http;
@@ -122,6 +123,9 @@ pub enum Command {
     /// Processors: modules at work between topics
     #[command(subcommand, visible_alias = "transform")]
     Processor(processor::ProcessorCommand),
+    /// Dead letters: records that processors could not process
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// The state that processors keep
     #[command(subcommand)]
     State(state::StateCommand),
@@ -171,6 +175,7 @@ fn dispatch(cli: Cli) -> Result<Report, CliError> {
         Command::Txn(command) => txn::run(global, &command),
         Command::Module(command) => module::run(global, &command),
         Command::Processor(command) => processor::run(global, &command),
+        Command::Dlq(command) => dlq::run(global, &command),
         Command::State(command) => state::run(global, &command),
         Command::Interceptor(command) => interceptor::run(global, &command),
         Command::Perf(command) => perf::run(global, &command),

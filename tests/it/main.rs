@@ -11,6 +11,8 @@ mod fixture;
 mod bad_input;
 #[cfg(feature = "client")]
 mod compaction;
+#[cfg(all(feature = "client", feature = "wasm"))]
+mod dead_letters;
 mod every_version;
 mod full_disk;
 #[cfg(feature = "client")]
