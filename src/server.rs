@@ -27,6 +27,7 @@ use crate::processor::inline::InlineProducer;
 use crate::processor::logs::LogLimits;
 use crate::processor::movers::keep_movers;
 use crate::processor::registry::{Persist, Registry, RegistryRecord};
+use crate::processor::state_queries::StateQueries;
 use crate::processor::supervisor::{Supervisor, SupervisorOptions};
 use crate::state::StateDatabase;
 
@@ -218,6 +219,7 @@ async fn start_processors(
     broker.set_partitioner_modules(registry.partitioner_modules());
     let backend = Arc::new(Backend::Broker(BrokerBackend::new(Arc::clone(broker))));
     tasks.spawn(keep_movers(Arc::clone(broker), Arc::clone(&backend), Arc::clone(&registry), stop));
+    let state_queries = StateQueries::new(Arc::clone(&backend), Arc::clone(&registry), Some(state.clone()));
     let supervisor = Arc::new(Supervisor::start(SupervisorOptions {
         backend,
         host: Arc::clone(&host),
@@ -243,6 +245,7 @@ async fn start_processors(
         registry,
         supervisor: Arc::clone(&supervisor),
         attachments,
+        state_queries: Arc::new(state_queries),
         producer: Arc::new(producer),
         ready: Arc::new(|| Ok(())),
         module_bytes_max: config.processors.module_bytes_max,

@@ -328,7 +328,7 @@ fn choose<T: Copy>(field: &str, text: &str, choices: &[(&str, T)]) -> Result<T, 
 }
 
 /// The nearest known word if it is near, and all of them if not.
-fn suggest(word: &str, known: &[&str]) -> String {
+pub(super) fn suggest(word: &str, known: &[&str]) -> String {
     const NEAR: usize = 3;
     let nearest = known.iter().min_by_key(|candidate| distance(word, candidate));
     match nearest.filter(|candidate| distance(word, candidate) <= NEAR.min(candidate.len() / 2)) {

@@ -1,4 +1,4 @@
-//! The admin API over HTTP: modules, processors, interceptors, records, health, metrics.
+//! The admin API over HTTP: modules, processors and their state, interceptors, records, health, metrics.
 //!
 //! Thin: decodes, asks the catalogue, the plugin host or the supervisor, and encodes. Errors are
 //! JSON with a stable code, a sentence and a hint. Decides nothing about records or topics.
@@ -10,6 +10,7 @@ mod metrics;
 mod modules;
 mod processors;
 mod records;
+mod state;
 
 pub use error::ApiError;
 
@@ -18,6 +19,7 @@ use crate::processor::attachments::Attachments;
 use crate::processor::definition::{CommitPolicy, TaskLimits};
 use crate::processor::inline::InlineProducer;
 use crate::processor::registry::Registry;
+use crate::processor::state_queries::StateQueries;
 use crate::processor::supervisor::Supervisor;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, Uri};
@@ -58,6 +60,8 @@ pub struct AdminState {
     pub supervisor: Arc<Supervisor>,
     /// Keeps interceptors attached.
     pub attachments: Arc<Attachments>,
+    /// Reads processors' state.
+    pub state_queries: Arc<StateQueries>,
     /// Writes the records that come over HTTP.
     pub producer: Arc<InlineProducer>,
     /// Whether the server is ready.
@@ -95,6 +99,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/processors/{name}/pause", post(processors::pause))
         .route("/v1/processors/{name}/resume", post(processors::resume))
         .route("/v1/processors/{name}/logs", get(processors::logs))
+        .route("/v1/processors/{name}/state", get(state::list))
+        .route("/v1/processors/{name}/state/{store}", get(state::scan))
+        .route("/v1/processors/{name}/state/{store}/keys/{key}", get(state::get))
         .route("/v1/interceptors", get(interceptors::list))
         .route(
             "/v1/interceptors/{name}",

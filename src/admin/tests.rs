@@ -32,6 +32,7 @@ impl Api {
             registry: fixture.registry.clone(),
             supervisor: supervisor.clone(),
             attachments: Arc::new(fixture.attachments().await),
+            state_queries: Arc::new(fixture.state_queries()),
             producer: Arc::new(producer),
             ready: Arc::new(|| Ok(())),
             module_bytes_max: 1_000,

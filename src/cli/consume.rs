@@ -143,17 +143,25 @@ fn record_json(record: &Shown<'_>) -> Value {
     object.insert("timestamp_ms".to_owned(), json!(record.timestamp_ms));
     put_bytes(&mut object, "key", record.key);
     put_bytes(&mut object, "value", record.value);
-    let headers = record.headers.iter().map(|(key, value)| {
-        let mut header = Map::new();
-        header.insert("key".to_owned(), json!(key));
-        put_bytes(&mut header, "value", *value);
-        Value::Object(header)
-    });
-    object.insert("headers".to_owned(), Value::Array(headers.collect()));
+    let headers = shown_headers(record.headers.iter().map(|(key, value)| (*key, *value)));
+    object.insert("headers".to_owned(), headers);
     Value::Object(object)
 }
 
-fn put_bytes(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
+/// Headers as JSON, in their order.
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only the client has records"))]
+pub(super) fn shown_headers<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Value {
+    let headers = headers.map(|(key, value)| {
+        let mut header = Map::new();
+        header.insert("key".to_owned(), json!(key));
+        put_bytes(&mut header, "value", value);
+        Value::Object(header)
+    });
+    Value::Array(headers.collect())
+}
+
+/// Bytes under a name: text where they are UTF-8, base64 under another name where they are not.
+pub(super) fn put_bytes(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
     match bytes.map(|bytes| (std::str::from_utf8(bytes), bytes)) {
         None => object.insert(name.to_owned(), Value::Null),
         Some((Ok(text), _)) => object.insert(name.to_owned(), json!(text)),

@@ -102,7 +102,7 @@ pub(super) fn run(global: &GlobalArgs, command: &GroupCommand) -> Result<Report,
     }
 }
 
-fn group_id(name: &str) -> GroupId {
+pub(super) fn group_id(name: &str) -> GroupId {
     GroupId(text(name))
 }
 

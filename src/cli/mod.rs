@@ -5,6 +5,7 @@
 //! `error::ExitKind`.
 
 mod consume;
+mod dlq;
 mod error;
 mod group;
 mod http;
@@ -21,6 +22,7 @@ mod processor;
 mod produce;
 mod protocol_client;
 mod serve;
+mod state;
 mod time;
 mod topic;
 mod txn;
@@ -121,6 +123,12 @@ pub enum Command {
     /// Processors: modules at work between topics
     #[command(subcommand, visible_alias = "transform")]
     Processor(processor::ProcessorCommand),
+    /// Dead letters: records that processors could not process
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
+    /// The state that processors keep
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Interceptors: modules that judge records between clients and topics
     #[command(subcommand)]
     Interceptor(interceptor::InterceptorCommand),
@@ -167,6 +175,8 @@ fn dispatch(cli: Cli) -> Result<Report, CliError> {
         Command::Txn(command) => txn::run(global, &command),
         Command::Module(command) => module::run(global, &command),
         Command::Processor(command) => processor::run(global, &command),
+        Command::Dlq(command) => dlq::run(global, &command),
+        Command::State(command) => state::run(global, &command),
         Command::Interceptor(command) => interceptor::run(global, &command),
         Command::Perf(command) => perf::run(global, &command),
     }

@@ -440,6 +440,9 @@ pub(super) enum OffsetAt {
     Earliest,
     /// The one after the last.
     Latest,
+    /// The one after the last that is committed: where a read-committed reader ends.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only dead letters are read so"))]
+    LastStable,
     /// The first at or after this time; the end if there is none.
     Timestamp(i64),
 }
@@ -452,7 +455,7 @@ pub(super) fn list_offsets(
 ) -> Result<BTreeMap<(String, i32), i64>, CliError> {
     let timestamp = match at {
         OffsetAt::Earliest => -2,
-        OffsetAt::Latest => -1,
+        OffsetAt::Latest | OffsetAt::LastStable => -1,
         OffsetAt::Timestamp(ms) => ms,
     };
     let names: Vec<String> = partitions.keys().cloned().collect();
@@ -476,8 +479,10 @@ pub(super) fn list_offsets(
         let topics = topics.into_iter().map(|(name, partitions)| {
             ListOffsetsTopic::default().with_name(topic_name(&name)).with_partitions(partitions)
         });
-        let request =
-            ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(topics.collect());
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_isolation_level(i8::from(at == OffsetAt::LastStable))
+            .with_topics(topics.collect());
         for topic in cluster.node(leader)?.call_up_to(&request, 7)?.topics {
             for partition in topic.partitions {
                 let at = format!(

@@ -29,6 +29,7 @@ pub mod placement;
 mod read_stage;
 pub mod registry;
 mod span;
+pub mod state_queries;
 mod state_restore;
 pub mod status;
 pub mod supervisor;

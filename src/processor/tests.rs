@@ -18,6 +18,7 @@ use super::fake_host::FakeHost;
 use super::logs::LogLimits;
 use super::memory_backend::MemoryBackend;
 use super::registry::{ModuleEntry, Registry};
+use super::state_queries::StateQueries;
 use super::status::TaskStatus;
 use super::supervisor::{ProcessorStatus, Supervisor, SupervisorOptions};
 use crate::clock::{Clock, Timestamp};
@@ -108,6 +109,11 @@ impl Fixture {
 
     pub fn supervisor(&self) -> Supervisor {
         self.supervisor_on(self.cluster.connect())
+    }
+
+    pub fn state_queries(&self) -> StateQueries {
+        let backend = Arc::new(Backend::Memory(self.cluster.connect()));
+        StateQueries::new(backend, self.registry.clone(), self.state.clone())
     }
 
     pub async fn attachments(&self) -> Attachments {

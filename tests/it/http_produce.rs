@@ -1,8 +1,6 @@
 //! Records over HTTP on a real server: what is sent is what consumers read, from the partitions where it belongs.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
 
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::BaseRecord;
@@ -10,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::TestServer;
 use crate::fixture::admin::{attach, call, guest, push, until};
+use crate::fixture::command::{assert_fails, tidemill, tidemill_json};
 use crate::fixture::librdkafka::{flush, producer, read_all, send_all, send_record, values};
 use crate::fixture::wire::{assert_still_serves, create_topic};
 
@@ -43,34 +42,6 @@ fn read(server: &TestServer, topic: &str) -> [Vec<String>; 2] {
         values(&of_partition.cloned().collect::<Vec<_>>())
     };
     [of(0), of(1)]
-}
-
-/// The command line against this server.
-fn tidemill(server: &TestServer, arguments: &[&str], input: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
-    command.env_clear().env("NO_COLOR", "1").args(arguments);
-    command.args(["-b", &server.bootstrap(), "--admin", &server.admin_address().to_string()]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // A command that ends without reading closes the pipe.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-/// The command line, which must succeed; its output as JSON.
-fn tidemill_json(server: &TestServer, arguments: &[&str], input: &str) -> Value {
-    let output = tidemill(server, &[arguments, &["--format", "json"]].concat(), input);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Fails with this exit status and these words.
-fn assert_fails(output: &Output, status: i32, words: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{text}");
-    for word in words {
-        assert!(text.contains(word), "{word:?} is not in {text}");
-    }
 }
 
 fn guest_path(name: &str) -> String {

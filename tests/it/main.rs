@@ -11,6 +11,8 @@ mod fixture;
 mod bad_input;
 #[cfg(feature = "client")]
 mod compaction;
+#[cfg(all(feature = "client", feature = "wasm"))]
+mod dead_letters;
 mod every_version;
 mod full_disk;
 #[cfg(feature = "client")]
@@ -26,6 +28,8 @@ mod processors;
 mod produce_fetch;
 mod regression;
 mod startup;
+#[cfg(all(feature = "client", feature = "wasm"))]
+mod state;
 mod tidy;
 #[cfg(feature = "client")]
 mod topics;

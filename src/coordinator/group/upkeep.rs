@@ -163,6 +163,9 @@ impl GroupShard {
     }
 
     fn expired_offsets(&self, now: Timestamp, group: &GroupId) -> Vec<TopicPartition> {
+        if group.as_str().starts_with(OWN_GROUPS_PREFIX) {
+            return Vec::new();
+        }
         let Some(stored) = self.store.group(group) else { return Vec::new() };
         let live = self.live.get(group).filter(|live| live.phase != Phase::Empty);
         let is_expired = |partition: &TopicPartition, offset: &StoredOffset| {
@@ -193,6 +196,10 @@ pub(super) enum Swept {
     Wholly,
     Partly,
 }
+
+/// What the names of groups begin with under which the broker's own work keeps its place: movers, replays of dead
+/// letters. They have no members, may rest for as long as nothing comes, and must not begin anew after that.
+const OWN_GROUPS_PREFIX: &str = "__";
 
 /// Since when nobody has used an offset; `None` while somebody does (Kafka's
 /// `OffsetExpirationCondition`). An offset committed into an empty group, as admin tools do, counts

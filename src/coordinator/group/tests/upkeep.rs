@@ -127,6 +127,17 @@ fn offsets_of_a_simple_consumer_expire_by_their_commit_time() {
 }
 
 #[test]
+fn a_group_of_the_broker_s_own_keeps_its_offsets_for_ever() {
+    let mut fixture = Fixture::new();
+    let own = OffsetCommit { group: group("__dlq.p.dlq"), ..commit_of(NOBODY, &[("p.dlq", 0, 5)]) };
+    fixture.commit_in(own);
+    fixture.commit(NOBODY, &[("grain", 0, 5)]);
+    fixture.pass(30 * DAY);
+    assert_eq!(fixture.offset("grain", 0), None);
+    assert_eq!(list(&mut fixture, None, None), ["__dlq.p.dlq  Empty"]);
+}
+
+#[test]
 fn an_empty_group_expires_counting_from_when_it_became_empty() {
     let mut fixture = Fixture::stable(GroupConfig::default(), &["a"]);
     fixture.commit(member_of("a", 1), &[("grain", 0, 5)]);
