@@ -18,6 +18,7 @@ mod replay;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only the client reads them"))]
 pub enum DlqCommand {
     /// List the dead-letter topics of all processors, and how many letters they have
     List,

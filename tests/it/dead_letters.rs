@@ -201,7 +201,7 @@ fn a_replay_that_is_cut_before_its_commit_leaves_nothing_and_cannot_come_back() 
 
 #[test]
 fn replays_that_are_killed_again_and_again_write_each_letter_once() {
-    const COUNT: usize = 300;
+    const COUNT: usize = 120;
     let server = server(&[("in", 1), (LETTERS, 1)]);
     let expected = numbered(COUNT);
     let letters: Vec<_> = expected.iter().map(|value| (Some("in"), value.as_str())).collect();
@@ -221,7 +221,7 @@ fn replays_that_are_killed_again_and_again_write_each_letter_once() {
             if let Some(status) = child.try_wait().unwrap() {
                 break Some(status);
             }
-            if end() > begun + 20 + round {
+            if end() > begun + 10 + round {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 kills += 1;
@@ -239,7 +239,7 @@ fn replays_that_are_killed_again_and_again_write_each_letter_once() {
 
 #[test]
 fn two_replays_at_once_write_each_letter_once() {
-    const COUNT: usize = 200;
+    const COUNT: usize = 60;
     let server = server(&[("in", 1), (LETTERS, 1)]);
     let expected = numbered(COUNT);
     let letters: Vec<_> = expected.iter().map(|value| (Some("in"), value.as_str())).collect();

@@ -14,7 +14,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
@@ -33,6 +33,8 @@ use crate::error_code::ErrorCode;
 
 /// Letters of one transaction, roughly: where this is reached, it is closed.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// How long to wait at once for what becomes of letters.
+const FLUSH_POLL: Duration = Duration::from_millis(1);
 /// How long the broker keeps a transaction open whose replay has gone.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -274,7 +276,7 @@ impl<'a> Letters<'a> {
 
 /// Writes batches of letters, each in a transaction.
 struct Writer {
-    producer: ThreadedProducer<Refusals>,
+    producer: BaseProducer<Refusals>,
     dead_letters: String,
     timeout: Duration,
 }
@@ -318,7 +320,7 @@ impl Writer {
             .set("message.timeout.ms", timeout_ms(global.request_timeout.min(TRANSACTION_TIMEOUT)))
             // The broker's own bound decides.
             .set("message.max.bytes", "1000000000");
-        let producer: ThreadedProducer<Refusals> = create(&config, Refusals::default())?;
+        let producer: BaseProducer<Refusals> = create(&config, Refusals::default())?;
         let timeout = global.request_timeout;
         let writer = Writer { producer, dead_letters: dead_letters.to_owned(), timeout };
         writer.patiently(|| writer.producer.init_transactions(timeout), "cannot begin the replay")?;
@@ -360,11 +362,18 @@ impl Writer {
                     .unwrap_or_else(|| Stop::Failed(self.failed(&error, &format!("cannot write to {topic}"))))
             })?;
         }
-        let flushed = self.producer.flush(self.timeout.saturating_add(Duration::from_secs(1)));
-        match (self.refused(), flushed) {
-            (Some(refused), _) => Err(refused),
-            (None, Err(error)) => Err(Stop::Failed(self.failed(&error, "not all letters arrived in time"))),
-            (None, Ok(())) => Ok(()),
+        // The binding's own flush looks only every 100 ms whether all is done.
+        let deadline = now() + self.timeout;
+        while self.producer.in_flight_count() > 0 && now() < deadline {
+            self.producer.poll(FLUSH_POLL);
+        }
+        match self.refused() {
+            Some(refused) => Err(refused),
+            None if self.producer.in_flight_count() > 0 => {
+                let message = format!("not all letters of {} arrived in time", self.dead_letters);
+                Err(Stop::Failed(CliError::new(ExitKind::Unreachable, "TIMEOUT", message)))
+            }
+            None => Ok(()),
         }
     }
 
