@@ -101,10 +101,13 @@ class Broker:
             self.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def environment(self):
+        """What tells the binary's own verbs of this broker."""
+        return dict(os.environ, TIDEMILL_BOOTSTRAP_SERVERS=self.bootstrap, TIDEMILL_ADMIN=self.admin)
+
     def command(self, *arguments, stdin=None):
         """Runs one of the binary's own verbs against the broker."""
-        environment = dict(os.environ, TIDEMILL_BOOTSTRAP_SERVERS=self.bootstrap, TIDEMILL_ADMIN=self.admin)
-        done = subprocess.run([self.binary, *arguments], env=environment, input=stdin,
+        done = subprocess.run([self.binary, *arguments], env=self.environment(), input=stdin,
                               capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
             raise RuntimeError(f"tidemill {' '.join(arguments)}: status {done.returncode}\n{done.stderr}")

@@ -1,8 +1,8 @@
 """kill -9 at random moments under load; afterwards everything is accounted for.
 
 Idempotent producers, transactional producers (some of their transactions aborted on purpose, some abandoned
-as by a crash of the client), a client that reads, processes and writes, three WebAssembly processors, one of them
-with state and bad records in its input, an interceptor that drops some of the producers' records, and a partitioner
+as by a crash of the client), a client that reads, processes and writes, four WebAssembly processors, two of them
+with state and bad records in their inputs and one with timers too (ledger.py), an interceptor that drops some of the producers' records, and a partitioner
 that chooses the partitions of two topics run while the broker is killed and started again, every fifth time before it
 is ready. At the end a read-committed consumer's view is compared with what was acknowledged:
 
@@ -13,6 +13,8 @@ is ready. At the end a read-committed consumer's view is compared with what was 
 - what processors and the client put out holds each committed input exactly once, in order;
 - what the processor with state has counted is what was sent: each count once, none of a bad record, and all bad
   records, and nothing else, are dead letters;
+- what the one with timers has booked, given up and kept is what was sent; its dead letters are the bad records, and a
+  replay of them, in which the broker is killed too, sends each back once;
 - no record that the interceptor drops is there for anybody, at no isolation level.
 
 The moments of the kills and what the producers do follow from the seed.
@@ -35,6 +37,7 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "interop"))
 
+import ledger  # noqa: E402
 from broker import Broker  # noqa: E402
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition  # noqa: E402
 
@@ -48,7 +51,7 @@ PLACED, TXN_PLACED, WORD = "plain.placed", "txn.placed", {"plain.placed": "7", "
 # Words, and how often each has come so far; every POISON-th value is none that the processor takes.
 WORDS, COUNTS, POISON = "words", "words.counts", 40
 PARTITIONS = {PLAIN: 3, FIRST: 2, SECOND: 2, QUAKES: 2, CLASSIFIED: 2, ALERTS: 2, COPIED: 2, MOVED: 3, PLACED: 2,
-              TXN_PLACED: 2, WORDS: 2, COUNTS: 2, "count.dlq": 2}
+              TXN_PLACED: 2, WORDS: 2, COUNTS: 2, "count.dlq": 2, **ledger.PARTITIONS}
 # What begins with this is dropped by the interceptor of the topics to which producers send it.
 DROP = "drop:"
 SEGMENT_BYTES = 65_536
@@ -93,6 +96,7 @@ class Load:
         self.threads.append(self.start(self.idempotent, QUAKES, "quake", quake))
         self.threads.append(self.start(self.idempotent, PLACED, "placed", lambda value: value))
         self.threads.append(self.start(self.idempotent, WORDS, "word", word))
+        self.threads.append(self.start(self.idempotent, ledger.MOVEMENTS, "movement", ledger.movement))
         self.mover = self.start(self.read_process_write, PLAIN, MOVED)
 
     def finish(self):
@@ -124,8 +128,9 @@ class Load:
                 last = number + PARTITIONS[topic] + 1
             try:
                 partition = number % PARTITIONS[topic]
-                producer.produce(topic, value_of(f"{name}-{number}"), partition=partition,
-                                 on_delivery=delivered(number))
+                made = value_of(f"{name}-{number}")
+                key, value = made if isinstance(made, tuple) else (None, made)
+                producer.produce(topic, value, key, partition=partition, on_delivery=delivered(number))
                 number += 1
                 if topic == PLAIN and number % 5 == 0 and not self.stop.is_set():
                     producer.produce(topic, f"{DROP}{name}-{number}", partition=partition, on_delivery=self.dropped)
@@ -320,7 +325,7 @@ def wait_for_processor(broker, name, tasks):
 class Report:
     def __init__(self):
         self.records = self.lost = self.twice = self.aborted_seen = self.torn = self.out_of_order = 0
-        self.dropped_seen = self.misplaced = self.wrong_letters = 0
+        self.dropped_seen = self.misplaced = self.wrong_letters = self.wrong_books = 0
         self.examples = []
 
     def count(self, field, names):
@@ -373,6 +378,30 @@ class Report:
         seen = sorted(flat(letters))
         self.count("wrong_letters", [] if seen == poison else [f"{len(seen)} instead of {len(poison)}"])
 
+    def ledger(self, broker, names, chance):
+        """Everything that the processor with timers has done, and what becomes of its dead letters."""
+        def read_pairs(topic):
+            return flat(read_all(broker.bootstrap, topic, key=True))
+
+        sent = ledger.Sent(names)
+        balances, given_up = ledger.settled(sent, read_pairs)
+        self.records += len(balances) + len(given_up)
+        self.given_up = len(given_up)
+        self.count("wrong_books", ledger.problems(sent, balances, given_up, ledger.state_of(broker)))
+        letters = sorted(flat(read_all(broker.bootstrap, ledger.LETTERS)))
+        self.count("wrong_letters", [] if letters == sent.poison else ["ledger.dlq: not the bad records"])
+        source = read_pairs(ledger.MOVEMENTS)
+        self.replays = ledger.replay(broker, 3, chance)
+        wait_for_processor(broker, "ledger", PARTITIONS[ledger.MOVEMENTS])
+        back = collections.Counter(read_pairs(ledger.MOVEMENTS)) - collections.Counter(source)
+        returned = sorted(value for _, value in back.elements())
+        self.count("wrong_letters", [] if returned == sent.poison else [f"{len(returned)} letters came back"])
+        failed_again = sorted(flat(read_all(broker.bootstrap, ledger.LETTERS)))
+        expected = sorted(sent.poison * 2)
+        self.count("wrong_letters", [] if failed_again == expected else ["ledger.dlq: not the bad records twice"])
+        unchanged = ledger.problems(sent, *ledger.settled(sent, read_pairs), ledger.state_of(broker))
+        self.count("wrong_books", unchanged)
+
     def no_dropped(self, values):
         self.count("dropped_seen", [value for value in values if value.startswith(DROP)])
 
@@ -383,7 +412,7 @@ class Report:
 
 
 def deploy(broker, guests):
-    for module in ("quake-alerts", "redact", "test-interceptor-flat", "word-partitioner", "word-count"):
+    for module in ("quake-alerts", "redact", "test-interceptor-flat", "word-partitioner", "word-count", "retry-later"):
         broker.command("module", "push", str(pathlib.Path(guests) / f"{module}.wasm"), "--name", module)
     for topic, partitions in PARTITIONS.items():
         settings = [f"segment.bytes={SEGMENT_BYTES}"]
@@ -400,6 +429,7 @@ def deploy(broker, guests):
     broker.command("processor", "deploy", "count", "--module", "word-count", "--input", WORDS, "--output", COUNTS,
                    "--config", f"output={COUNTS}", "--store", "counts", "--start", "earliest",
                    "--commit-interval-ms", "20", "--retries", "0")
+    ledger.deploy(broker)
 
 
 def run(broker, guests, kills, seed):
@@ -425,13 +455,15 @@ def run(broker, guests, kills, seed):
     wait_for_processor(broker, "quakes", PARTITIONS[QUAKES])
     wait_for_processor(broker, "copy", PARTITIONS[FIRST])
     wait_for_processor(broker, "count", PARTITIONS[WORDS])
+    wait_for_processor(broker, "ledger", PARTITIONS[ledger.MOVEMENTS])
     for topic in WORD:
         wait_for_processor(broker, f"__ingress.{topic}", PARTITIONS[topic])
     return load, restarts
 
 
-def check(broker, load):
+def check(broker, load, seed):
     report = Report()
+    report.ledger(broker, load.acknowledged[ledger.MOVEMENTS], random.Random(seed))
     plain = read_all(broker.bootstrap, PLAIN)
     moved = read_all(broker.bootstrap, MOVED)
     for read in (plain, moved):
@@ -480,7 +512,7 @@ def main():
     broker = Broker(options.binary)
     try:
         load, restarts = run(broker, options.guests, options.kills, options.seed)
-        report, hidden = check(broker, load)
+        report, hidden = check(broker, load, options.seed)
         problems = report.examples + load.failed + wrong_lines(broker)
         outcomes = collections.Counter(outcome for outcome, _ in load.transactions.values())
         counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
@@ -490,10 +522,11 @@ def main():
         print(f"kill loop: {report.records} records read back; transactions: {counted}; {hidden} records of ended "
               f"ones in the log that nobody may see; {len(load.acknowledged[QUAKES])} records through a processor, "
               f"{len(load.acknowledged[PLACED])} and transactions through a partitioner, "
-              f"{len(load.acknowledged[WORDS])} counted")
+              f"{len(load.acknowledged[WORDS])} counted, {len(load.acknowledged[ledger.MOVEMENTS])} booked, or tried "
+              f"again by timers, of which {report.given_up} given up; replays killed {report.replays}")
         print(f"kill loop: lost {report.lost}, twice {report.twice}, aborted seen {report.aborted_seen}, "
               f"torn {report.torn}, out of order {report.out_of_order}, misplaced {report.misplaced}, "
-              f"wrong dead letters {report.wrong_letters}, "
+              f"wrong dead letters {report.wrong_letters}, wrong books {report.wrong_books}, "
               f"dropped seen {report.dropped_seen} of {load.drops} and more, failures of clients {len(load.failed)}")
         print("".join(f"  {problem}\n" for problem in problems[:30]), end="")
         is_good = not problems and did_something(load, outcomes, hidden)
@@ -515,7 +548,7 @@ def main():
 
 def did_something(load, outcomes, hidden):
     """A loop in which nothing went on proves nothing."""
-    acknowledged = min(len(load.acknowledged[topic]) for topic in (PLAIN, QUAKES, PLACED, WORDS))
+    acknowledged = min(len(load.acknowledged[topic]) for topic in (PLAIN, QUAKES, PLACED, WORDS, ledger.MOVEMENTS))
     return min(acknowledged, hidden, outcomes["committed"], outcomes["aborted"], load.drops) > 0
 
 
