@@ -140,7 +140,8 @@ pub fn context() -> Context {
 /// A header with its value.
 pub type TestHeader = (String, Option<Vec<u8>>);
 
-/// A record to put in, at its index as offset. For a processor it comes from the topic `input`, partition 0.
+/// A record to put in, at its index as offset. For a processor it comes from the topic `input`, partition 0, unless
+/// [`run_from`] says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestRecord {
     /// Its key.
@@ -215,7 +216,16 @@ pub fn run<P: Processor>(
     processor: &mut P,
     records: &[TestRecord],
 ) -> Result<Vec<TestOutput>, (usize, Error)> {
-    let mut outputs = process(processor, records)?;
+    run_from(processor, "input", records)
+}
+
+/// The same with records of a topic, for a processor of several inputs.
+pub fn run_from<P: Processor>(
+    processor: &mut P,
+    topic: &str,
+    records: &[TestRecord],
+) -> Result<Vec<TestOutput>, (usize, Error)> {
+    let mut outputs = process_from(processor, topic, records)?;
     outputs.extend(fire_timers(processor).unwrap_or_else(|(timer, error)| {
         panic!("the timer number {timer} of those that are due failed: {error:?}")
     }));
@@ -227,8 +237,16 @@ pub fn process<P: Processor>(
     processor: &mut P,
     records: &[TestRecord],
 ) -> Result<Vec<TestOutput>, (usize, Error)> {
+    process_from(processor, "input", records)
+}
+
+fn process_from<P: Processor>(
+    processor: &mut P,
+    topic: &str,
+    records: &[TestRecord],
+) -> Result<Vec<TestOutput>, (usize, Error)> {
     let mut output = Output::default();
-    let flat = encode("input", 0, records);
+    let flat = encode(topic, 0, records);
     surroundings::with_batch(records, || {
         crate::clock::begin_call();
         let result = input::for_each_flat(&flat, |index, record| {

@@ -57,10 +57,11 @@ impl Chain {
     pub fn run(
         &mut self,
         span: &Span,
+        from: &TopicPartition,
         attempt: u32,
         mut surroundings: Surroundings,
     ) -> Result<Emitted<'_>, CallError> {
-        let input = span.input(&self.input, attempt);
+        let input = span.input(from, attempt);
         let output = self.call(0, &input, &mut surroundings, span.timers().map(|(domain, _)| domain))?;
         let mut links = vec![Link { input, output, sources: None }];
         if !self.definition.then.is_empty() {

@@ -14,9 +14,9 @@ pub const CALLS_MAX: usize = 128;
 /// What is known of a transaction.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CommitNote {
-    /// The offset that it began at.
+    /// The offsets that it began at, one for each input; beside the offset of the first input alone.
     #[serde(rename = "from")]
-    pub first_offset: i64,
+    pub first_offsets: Vec<i64>,
     /// The clock that its calls had, in milliseconds since 1970.
     pub now: i64,
     /// Its calls, in their order.
@@ -35,6 +35,9 @@ pub enum CallNote {
     /// module was told.
     #[serde(rename = "r")]
     Records(i64, u32, u32),
+    /// The same of another input than the first: its number from 0, and then as above.
+    #[serde(rename = "i")]
+    RecordsOf(usize, i64, u32, u32),
     /// Timers of event time fired: how many, and the attempt.
     #[serde(rename = "e")]
     EventTimers(u32, u32),
@@ -44,6 +47,9 @@ pub enum CallNote {
     /// A record, counted from the transaction's begin, is a dead letter or was skipped.
     #[serde(rename = "x")]
     GivenUp(i64),
+    /// The same of another input than the first.
+    #[serde(rename = "xi")]
+    GivenUpOf(usize, i64),
     /// The first timer due, of event time, is a dead letter or was skipped.
     #[serde(rename = "ex")]
     EventTimerGivenUp,
@@ -58,6 +64,22 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl CallNote {
+    /// Records of an input that were processed: where they begin, how many, and the attempt.
+    pub fn records(input: usize, at: i64, count: u32, attempt: u32) -> CallNote {
+        match input {
+            0 => CallNote::Records(at, count, attempt),
+            input => CallNote::RecordsOf(input, at, count, attempt),
+        }
+    }
+
+    /// A record of an input that was given up.
+    pub fn given_up(input: usize, at: i64) -> CallNote {
+        match input {
+            0 => CallNote::GivenUp(at),
+            input => CallNote::GivenUpOf(input, at),
+        }
+    }
+
     /// Timers that fired.
     pub fn timers(domain: TimerDomain, count: u32, attempt: u32) -> CallNote {
         match domain {

@@ -51,28 +51,28 @@ async fn commit_unit(
 ) -> Result<ProducerIdent, CommitFailure> {
     let state = unit.state.take();
     let changelog = state.as_ref().map(|(changelog, _)| changelog.clone());
-    let (first_record, next_offset, counts) = (unit.first_record, unit.next_offset, unit.counts);
+    let (progress, counts) = (unit.progress.clone(), unit.counts);
     let first_timer = unit.first_timer.take();
-    let committed = CommittedOffset { offset: next_offset, metadata: unit.note().to_text() };
+    let commits = unit.commits();
     let claimed = Some(producer).filter(|_| context.definition.guarantee == Guarantee::ExactlyOnce);
     let batches = unit.into_batches(claimed).map_err(|error| CommitFailure::Fatal(error.to_string()))?;
     let began = Instant::now();
     let written = Written { batches: &batches, changelog: changelog.as_ref() };
     let done = match context.definition.guarantee {
-        Guarantee::ExactlyOnce => transact(context, producer, written, &committed).await,
-        Guarantee::AtLeastOnce => {
-            write_plainly(context, written, &committed).await.map(|end| (producer, end))
-        }
+        Guarantee::ExactlyOnce => transact(context, producer, written, &commits).await,
+        Guarantee::AtLeastOnce => write_plainly(context, written, &commits).await.map(|end| (producer, end)),
     };
     let error = match done {
         Ok((next, changelog_end)) => {
             if let Some((_, pending)) = state {
                 keep_state(context, pending, changelog_end).await?;
             }
+            for (number, committed) in &commits {
+                context.board.committed(*number, committed.offset);
+            }
             context.board.update(|status| {
                 status.state = TaskState::Running;
                 status.cause = None;
-                status.committed_offset = Some(next_offset.value());
                 status.records_in += counts.records_in;
                 status.records_out += counts.records_out;
                 status.dead_letters += counts.dead_letters;
@@ -106,14 +106,7 @@ async fn commit_unit(
         | BackendError::OffsetOutOfRange => CommitFailure::Rewind(cause),
         BackendError::Rejected { .. } => {
             let (records_in, timers) = (counts.records_in, counts.timers);
-            CommitFailure::Rejected(Refusal {
-                first_record,
-                next_offset,
-                records_in,
-                timers,
-                first_timer,
-                cause,
-            })
+            CommitFailure::Rejected(Refusal { progress, records_in, timers, first_timer, cause })
         }
         BackendError::Fatal { .. } => CommitFailure::Fatal(cause),
     })
@@ -147,7 +140,7 @@ async fn transact(
     context: &TaskContext,
     producer: ProducerIdent,
     written: Written<'_>,
-    committed: &CommittedOffset,
+    commits: &[(usize, CommittedOffset)],
 ) -> Result<(ProducerIdent, Offset), BackendError> {
     let id = &context.transactional_id;
     let backend = &context.backend;
@@ -157,11 +150,18 @@ async fn transact(
         .batches
         .iter()
         .map(|(partition, batches)| produce(context, Some(producer), partition, batches));
-    let commit_offset = context.in_place(|| {
-        backend.commit_offset_in_transaction(id, producer, &context.group, &context.input, committed)
-    });
-    let (produced, offset_committed) = tokio::join!(join_all(produces), commit_offset);
-    let changelog_end = written.outcome(produced, offset_committed)?;
+    let commit_offsets = async {
+        for (partition, committed) in of_inputs(context, commits) {
+            context
+                .in_place(|| {
+                    backend.commit_offset_in_transaction(id, producer, &context.group, partition, committed)
+                })
+                .await?;
+        }
+        Ok(())
+    };
+    let (produced, offsets_committed) = tokio::join!(join_all(produces), commit_offsets);
+    let changelog_end = written.outcome(produced, offsets_committed)?;
     let next = context.in_place(|| backend.end_transaction(id, producer, EndTransaction::Commit)).await?;
     Ok((next, changelog_end))
 }
@@ -170,14 +170,25 @@ async fn transact(
 async fn write_plainly(
     context: &TaskContext,
     written: Written<'_>,
-    committed: &CommittedOffset,
+    commits: &[(usize, CommittedOffset)],
 ) -> Result<Offset, BackendError> {
     let produces =
         written.batches.iter().map(|(partition, batches)| produce(context, None, partition, batches));
     let changelog_end = written.outcome(join_all(produces).await, Ok(()))?;
-    let commit = || context.backend.commit_offset(&context.group, &context.input, committed);
-    context.in_place(commit).await?;
+    for (partition, committed) in of_inputs(context, commits) {
+        context.in_place(|| context.backend.commit_offset(&context.group, partition, committed)).await?;
+    }
     Ok(changelog_end)
+}
+
+/// The offsets to commit with the partitions that they are of.
+fn of_inputs<'a>(
+    context: &'a TaskContext,
+    commits: &'a [(usize, CommittedOffset)],
+) -> impl Iterator<Item = (&'a TopicPartition, &'a CommittedOffset)> {
+    commits
+        .iter()
+        .filter_map(|(number, committed)| Some((&context.inputs.get(*number)?.partition, committed)))
 }
 
 /// What is committed goes into the cache of the state. If that fails, the task begins again, from the changelog.

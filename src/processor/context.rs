@@ -81,7 +81,10 @@ pub(super) struct TaskContext {
     pub registry: Arc<Registry>,
     pub state: Option<StateDatabase>,
     pub definition: Arc<ProcessorDefinition>,
+    /// What the task is called by: its input, or the first of several.
     pub input: TopicPartition,
+    /// The partitions that it reads: one, or that of the same number of several topics.
+    pub inputs: Vec<TaskInput>,
     pub group: GroupId,
     pub transactional_id: TransactionalId,
     pub board: Arc<TaskBoard>,
@@ -89,6 +92,13 @@ pub(super) struct TaskContext {
     pub clock: Clock,
     pub tuning: Tuning,
     pub stop: watch::Receiver<bool>,
+}
+
+/// One of a task's inputs.
+#[derive(Clone)]
+pub(super) struct TaskInput {
+    pub partition: TopicPartition,
+    /// The topic as the manager has last seen it.
     pub topic: watch::Receiver<Option<TopicDescription>>,
 }
 

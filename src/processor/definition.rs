@@ -321,6 +321,13 @@ impl DefinitionError {
     fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> DefinitionError {
         DefinitionError { code, message: message.into(), hint: hint.into() }
     }
+
+    /// Inputs that are partitioned differently.
+    pub(super) fn not_co_partitioned(cause: &str) -> DefinitionError {
+        let message = format!("The inputs do not fit together: {cause}.");
+        let hint = "Give the topics the same number of partitions, or have a processor without state write to one that fits.";
+        DefinitionError::new("NOT_CO_PARTITIONED", message, hint)
+    }
 }
 
 impl ProcessorDefinition {
@@ -345,6 +352,22 @@ impl ProcessorDefinition {
             ),
             FailureAction::Stop | FailureAction::Skip => None,
         }
+    }
+
+    /// Whether a task reads the partition of its number of all inputs, because its state is made of all of them.
+    pub fn is_co_partitioned(&self) -> bool {
+        self.has_state() && self.inputs.len() > 1
+    }
+
+    /// The topics for whose partitions there is a task each.
+    pub fn task_topics(&self) -> &[TopicName] {
+        if self.is_co_partitioned() { self.inputs.get(..1).unwrap_or_default() } else { &self.inputs }
+    }
+
+    /// The topics of which the task of an input reads its partition.
+    pub fn inputs_of<'a>(&'a self, input: &'a TopicPartition) -> impl Iterator<Item = &'a TopicName> {
+        let is_its = move |topic: &&TopicName| self.is_co_partitioned() || **topic == input.topic;
+        self.inputs.iter().filter(is_its)
     }
 
     /// Whether its tasks have state: stores, timers, or both.
@@ -435,14 +458,6 @@ impl ProcessorDefinition {
                     "Name each store once.",
                 );
             }
-        }
-        if self.has_state() && self.inputs.len() > 1 {
-            let message =
-                format!("Processor \"{}\" has state and reads {} topics.", self.name, self.inputs.len());
-            return refuse(
-                message,
-                "A processor with state reads one topic; bring the others together in it first.",
-            );
         }
         Ok(())
     }
@@ -572,6 +587,17 @@ fn check_name(name: &str, bytes_max: usize) -> Result<(), String> {
     } else {
         Ok(())
     }
+}
+
+/// Why topics are not partitioned alike, in a sentence; `None` if they are.
+pub fn not_co_partitioned<'a>(topics: impl IntoIterator<Item = (&'a TopicName, i32)>) -> Option<String> {
+    let mut topics = topics.into_iter();
+    let (first, count) = topics.next()?;
+    let (other, others) = topics.find(|(_, others)| *others != count)?;
+    Some(format!(
+        "topic \"{first}\" has {count} partitions and topic \"{other}\" has {others}: a processor with state needs the \
+         same number in all of its inputs, so that a key's records come to one task"
+    ))
 }
 
 /// The input partitions of a topic with `partitions` partitions.

@@ -65,7 +65,9 @@ pub type Outputs = BTreeMap<TopicName, OutputTopic>;
 /// One task's instances: of the modules, and of the partitioners of the topics that it writes to.
 pub struct Engine {
     definition: Arc<ProcessorDefinition>,
+    /// The first of the task's inputs; all have its partition's number.
     input: TopicPartition,
+    inputs: Vec<TopicPartition>,
     chain: Chain,
     partitioners: Partitioners,
     sticky: StickyPartition,
@@ -82,10 +84,12 @@ impl Engine {
     pub fn new(
         host: Arc<dyn PluginHost>,
         definition: Arc<ProcessorDefinition>,
-        input: TopicPartition,
+        inputs: Vec<TopicPartition>,
         log: LogSink,
         state: Option<TaskState>,
     ) -> Engine {
+        let input = inputs.first().cloned();
+        let input = input.unwrap_or_else(|| TopicPartition::new(TopicName::new(""), PartitionIndex::ZERO));
         let sticky = StickyPartition::new(input.partition);
         let partitioners = Partitioners::new(host.clone(), definition.limits.of_instance(), log.clone());
         let outputs = BTreeMap::new();
@@ -93,6 +97,7 @@ impl Engine {
             chain: Chain::new(host, definition.clone(), input.clone(), log),
             definition,
             input,
+            inputs,
             partitioners,
             sticky,
             outputs,
@@ -124,9 +129,10 @@ impl Engine {
 
     /// Has the modules process the span; answers how many records they wrote.
     fn run_modules(&mut self, span: &Span, attempt: u32, unit: &mut Unit) -> Result<usize, CallError> {
-        let surroundings = surroundings(&mut self.state, unit.now, &self.input, span)
+        let from = self.inputs.get(span.input_number).unwrap_or(&self.input);
+        let surroundings = surroundings(&mut self.state, unit.now, from, span)
             .map_err(|error| CallError::NoInstance(error.to_string()))?;
-        let emitted = self.chain.run(span, attempt, surroundings)?;
+        let emitted = self.chain.run(span, from, attempt, surroundings)?;
         let records = emitted.for_topics().map_err(CallError::Fault)?;
         let places = &mut Places {
             definition: &self.definition,

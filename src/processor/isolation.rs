@@ -4,6 +4,7 @@
 //! transaction, and the timers that fired in it, go again, one transaction each, until one is refused alone: that
 //! is the bad one, and the error policy has it. Pure.
 
+use super::unit::Progress;
 use crate::ids::Offset;
 use crate::plugin::{Timer, TimerDomain};
 use std::collections::BTreeMap;
@@ -11,10 +12,8 @@ use std::collections::BTreeMap;
 /// A unit whose output the cluster will never take.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Refusal {
-    /// Its first source record.
-    pub first_record: Option<Offset>,
-    /// The offset behind it.
-    pub next_offset: Offset,
+    /// How far it came in each input.
+    pub progress: Vec<Progress>,
     /// How many source records it has.
     pub records_in: u64,
     /// How many timers it has.
@@ -28,8 +27,9 @@ pub(super) struct Refusal {
 /// What is known about refused records.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Isolation {
-    until: Offset,
-    refused: BTreeMap<Offset, String>,
+    /// By number of the input.
+    until: BTreeMap<usize, Offset>,
+    refused: BTreeMap<(usize, Offset), String>,
     /// So many of a session's first timers go alone.
     timers_alone: u64,
     refused_timers: Vec<(TimerDomain, Timer, String)>,
@@ -40,8 +40,11 @@ impl Isolation {
     /// then not even its dead letter fits.
     pub fn learn(&mut self, refusal: Refusal) -> Result<(), String> {
         self.timers_alone = self.timers_alone.max(refusal.timers);
-        if refusal.records_in > 0 {
-            self.until = self.until.max(refusal.next_offset);
+        for (input, progress) in refusal.progress.iter().enumerate() {
+            if progress.first_record.is_some() {
+                let until = self.until.entry(input).or_insert(Offset::ZERO);
+                *until = progress.next_offset.max(*until);
+            }
         }
         if let (Some((domain, timer)), 1, 0) = (&refusal.first_timer, refusal.timers, refusal.records_in) {
             if self.refusal_of_timer(*domain, timer).is_some() {
@@ -50,10 +53,12 @@ impl Isolation {
             self.refused_timers.push((*domain, timer.clone(), refusal.cause));
             return Ok(());
         }
-        match refusal.first_record.filter(|_| refusal.records_in <= 1 && refusal.timers == 0) {
+        let mut records = refusal.progress.iter().enumerate();
+        let record = records.find_map(|(input, progress)| Some((input, progress.first_record?)));
+        match record.filter(|_| refusal.records_in <= 1 && refusal.timers == 0) {
             Some(record) if self.refused.insert(record, refusal.cause.clone()).is_some() => Err(format!(
-                "not even the dead letter of the record at offset {record} fits: {}",
-                refusal.cause
+                "not even the dead letter of the record at offset {} fits: {}",
+                record.1, refusal.cause
             )),
             Some(_) => Ok(()),
             None if refusal.records_in + refusal.timers == 0 => Err(refusal.cause),
@@ -61,14 +66,14 @@ impl Isolation {
         }
     }
 
-    /// Whether a record at this offset goes in a transaction of its own.
-    pub fn holds(&self, offset: Offset) -> bool {
-        offset < self.until
+    /// Whether a record at this offset of an input goes in a transaction of its own.
+    pub fn holds(&self, input: usize, offset: Offset) -> bool {
+        self.until.get(&input).is_some_and(|until| offset < *until)
     }
 
-    /// What the cluster said about this very record.
-    pub fn refusal_of(&self, offset: Offset) -> Option<&str> {
-        self.refused.get(&offset).map(String::as_str)
+    /// What the cluster said about this very record of an input.
+    pub fn refusal_of(&self, input: usize, offset: Offset) -> Option<&str> {
+        self.refused.get(&(input, offset)).map(String::as_str)
     }
 
     /// Whether a timer goes in a transaction of its own, if so many have fired since the task began again.
@@ -83,8 +88,8 @@ impl Isolation {
         Some(&found.2)
     }
 
-    /// Forgets what is behind the position.
-    pub fn forget_before(&mut self, position: Offset) {
-        self.refused.retain(|offset, _| *offset >= position);
+    /// Forgets what is behind the position of an input.
+    pub fn forget_before(&mut self, input: usize, position: Offset) {
+        self.refused.retain(|(of, offset), _| *of != input || *offset >= position);
     }
 }

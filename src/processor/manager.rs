@@ -4,7 +4,7 @@
 //! tasks fail, holds up no other. A task that panics is marked as failed.
 
 use super::backend::TopicDescription;
-use super::context::{TaskContext, Tuning};
+use super::context::{TaskContext, TaskInput, Tuning};
 use super::definition::{ProcessorDefinition, RunMode, input_partitions};
 use super::engine::panic_text;
 use super::status::{TaskBoard, TaskState};
@@ -113,9 +113,12 @@ impl Running {
                 now.clone_from(&found);
                 differs
             });
+        }
+        let definition = self.definition.clone();
+        for topic in definition.task_topics() {
             // A topic that is not there yet is waited for by the task of its first partition.
-            let partitions = found.map_or(1, |found| found.partitions);
-            for input in input_partitions(&topic, partitions) {
+            let known = self.topics.get(topic).and_then(|known| known.borrow().clone());
+            for input in input_partitions(topic, known.map_or(1, |known| known.partitions)) {
                 if self.started.insert(input.clone()) {
                     self.start_task(manager, input);
                 }
@@ -124,7 +127,11 @@ impl Running {
     }
 
     fn start_task(&mut self, manager: &Manager, input: TopicPartition) {
-        let Some(topic) = self.topics.get(&input.topic) else { return };
+        let of_topic = |topic: &TopicName| {
+            let partition = TopicPartition::new(topic.clone(), input.partition);
+            Some(TaskInput { partition, topic: self.topics.get(topic)?.subscribe() })
+        };
+        let Some(inputs) = self.definition.inputs_of(&input).map(of_topic).collect() else { return };
         let board = Arc::new(TaskBoard::new(&input, manager.changed.clone()));
         manager.view.boards.lock().insert(input.clone(), board.clone());
         let options = &manager.options;
@@ -141,8 +148,8 @@ impl Running {
             clock: options.clock.clone(),
             tuning: options.tuning,
             stop: self.stop.subscribe(),
-            topic: topic.subscribe(),
             input,
+            inputs,
         };
         let task = self.tasks.spawn(run_task(context));
         self.boards.insert(task.id(), board);

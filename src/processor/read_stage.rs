@@ -4,7 +4,7 @@
 //! A failing call is narrowed down to the one bad record, so that only it meets the error policy.
 //! The guest runs on blocking threads only.
 
-use super::backend::BackendError;
+use super::backend::{BackendError, FetchedBatches};
 use super::breaker::Breaker;
 use super::commit_note::CALLS_MAX;
 use super::context::{TaskContext, Waited};
@@ -18,6 +18,7 @@ use super::task::Start;
 use super::unit::Unit;
 use crate::ids::{Offset, TopicId};
 use crate::state::TaskState;
+use futures_util::future::select_all;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -54,15 +55,18 @@ struct Work {
 pub(super) struct ReadStage<'a> {
     context: &'a TaskContext,
     isolation: &'a Isolation,
-    topic_id: TopicId,
+    /// The ids of the inputs' topics.
+    topic_ids: Vec<TopicId>,
+    /// The input that is asked first.
+    turn: usize,
     /// Away while a call runs.
     engine: Option<Engine>,
     unit: Unit,
     units: mpsc::Sender<Unit>,
     next_commit: Instant,
     breaker: Breaker,
-    /// A record that had failed so often when the task began.
-    failed_before: Option<(Offset, u32)>,
+    /// For each input, a record that had failed so often when the task began.
+    failed_before: Vec<Option<(Offset, u32)>>,
     /// How many timers are in the units handed over.
     timers_settled: u64,
     /// Since when the position is ahead of the handed over offset by offsets without records only.
@@ -73,15 +77,15 @@ impl<'a> ReadStage<'a> {
     pub fn new(
         context: &'a TaskContext,
         isolation: &'a Isolation,
-        topic_id: TopicId,
-        start: &Start,
+        topic_ids: Vec<TopicId>,
+        starts: &[Start],
         state: Option<TaskState>,
         units: mpsc::Sender<Unit>,
     ) -> ReadStage<'a> {
         let engine = Engine::new(
             context.host.clone(),
             context.definition.clone(),
-            context.input.clone(),
+            context.inputs.iter().map(|input| input.partition.clone()).collect(),
             context.log_sink(),
             state,
         );
@@ -89,13 +93,14 @@ impl<'a> ReadStage<'a> {
         ReadStage {
             context,
             isolation,
-            topic_id,
+            topic_ids,
+            turn: 0,
             engine: Some(engine),
-            unit: Unit::new(start.position),
+            unit: Unit::new(starts.iter().map(|start| start.position)),
             units,
             next_commit: now,
             breaker: Breaker::new(context.definition.on_error.breaker, now),
-            failed_before: (start.failed > 0).then_some((start.position, start.failed)),
+            failed_before: starts.iter().map(Start::failed_record).collect(),
             timers_settled: 0,
             skipped_since: None,
         }
@@ -112,7 +117,7 @@ impl<'a> ReadStage<'a> {
         match end {
             ReadEnd::Stopped | ReadEnd::Failed(_) | ReadEnd::Broken(_) => {
                 // Everything before the stop is whole: it need not be done again.
-                if self.unit.next_offset > self.unit.first_offset || !self.unit.is_without_records() {
+                if self.unit.has_moved() || !self.unit.is_without_records() {
                     let _ = self.hand_over().await;
                 }
             }
@@ -132,32 +137,34 @@ impl<'a> ReadStage<'a> {
         self.hand_over_if_due().await?;
         self.fire_timers().await?;
         let context = self.context;
-        let position = self.unit.next_offset;
-        let fetch =
-            context.backend.fetch(&context.input, position, context.tuning.fetch_bytes, self.fetch_wait());
-        let found = tokio::select! {
+        let positions = self.unit.progress.iter().map(|progress| progress.next_offset).collect();
+        let fetched = fetch_first(context, positions, self.turn, self.fetch_wait());
+        let (number, found) = tokio::select! {
             biased;
             () = context.stopped() => return Err(ReadEnd::Stopped),
-            () = topic_changed(context, self.topic_id) => return Err(ReadEnd::TopicChanged),
-            found = fetch => found.map_err(|error| fetch_failed(&error))?,
+            () = topics_changed(context, &self.topic_ids) => return Err(ReadEnd::TopicChanged),
+            found = fetched => found.map_err(|error| fetch_failed(&error))?,
         };
-        if found.topic_id != self.topic_id {
+        // Whoever has given something waits for the others.
+        self.turn = number + 1;
+        if Some(&found.topic_id) != self.topic_ids.get(number) {
             return Err(ReadEnd::TopicChanged);
         }
-        context.board.saw_last_stable(found.last_stable_offset);
-        let next_offset = found.next_offset;
-        let spans = spans_of(found.batches, position, next_offset, context.tuning.call_bytes)
+        context.board.saw_last_stable(number, found.last_stable_offset);
+        let (position, next_offset) = (self.unit.progress_in(number).next_offset, found.next_offset);
+        let mut spans = spans_of(found.batches, position, next_offset, context.tuning.call_bytes)
             .map_err(|error| ReadEnd::Failed(format!("the input at offset {position}: {error}")))?;
+        spans.iter_mut().for_each(|span| span.input_number = number);
         if !spans.is_empty() && self.unit.is_without_records() {
             // What a topic says of its partitions holds from the next transaction on.
             self.refresh_outputs().await?;
         }
         self.process_spans(spans).await?;
-        if next_offset > self.unit.next_offset {
+        if let Some(progress) = self.unit.progress.get_mut(number) {
             // Markers, aborted records, or gaps that compaction left.
-            self.unit.next_offset = next_offset;
+            progress.next_offset = next_offset.max(progress.next_offset);
         }
-        if self.unit.is_without_records() && self.unit.next_offset > self.unit.first_offset {
+        if self.unit.is_without_records() && self.unit.has_moved() {
             self.skipped_since.get_or_insert_with(Instant::now);
         }
         Ok(())
@@ -202,7 +209,8 @@ impl<'a> ReadStage<'a> {
     fn work_of(&mut self, span: Span) -> Vec<Work> {
         let fresh = |span| Work { span, failed: 0, verdict: None };
         let is_there = |(offset, _): &(Offset, u32)| span.first_offset() == Some(*offset);
-        match self.failed_before.take_if(|failed| is_there(failed)) {
+        let before = self.failed_before.get_mut(span.input_number);
+        match before.and_then(|before| before.take_if(|failed| is_there(failed))) {
             Some((_, failed)) => {
                 let (first, rest) = span.split_at(1);
                 let first = Work { span: first, failed, verdict: None };
@@ -220,7 +228,9 @@ impl<'a> ReadStage<'a> {
             if !self.engine.as_ref().is_some_and(|engine| engine.may_have_due_timers(now)) {
                 return Ok(());
             }
-            let due = self.with_engine(move |engine, unit| engine.due_timers(now, unit.next_offset)).await;
+            let due = self
+                .with_engine(move |engine, unit| engine.due_timers(now, unit.progress_in(0).next_offset))
+                .await;
             let Some(due) = due.map_err(|error| ReadEnd::Rewind(error.to_string()))? else { return Ok(()) };
             if self.unit.is_without_records() {
                 self.refresh_outputs().await?;
@@ -240,8 +250,9 @@ impl<'a> ReadStage<'a> {
         }
         if work.failed > 0 {
             // Whatever comes of the record, those before it need not wait for it; and a crash does not forget the tries.
-            self.unit.failed = if work.span.timers().is_none() { work.failed } else { 0 };
-            if self.unit.failed > 0 {
+            let is_record = work.span.timers().is_none();
+            self.unit.failed = (work.span.input_number, if is_record { work.failed } else { 0 });
+            if is_record {
                 self.hand_over().await?
             } else {
                 self.hand_over_if_due().await?
@@ -266,7 +277,9 @@ impl<'a> ReadStage<'a> {
     fn shorten(&self, work: Work, stack: &mut Vec<Work>) -> Work {
         let count = work.span.count();
         let first = work.span.first_offset();
-        let is_alone = first.map_or_else(|| self.are_timers_alone(), |offset| self.isolation.holds(offset));
+        let number = work.span.input_number;
+        let is_alone =
+            first.map_or_else(|| self.are_timers_alone(), |offset| self.isolation.holds(number, offset));
         let room = if is_alone {
             1
         } else {
@@ -282,7 +295,7 @@ impl<'a> ReadStage<'a> {
         }
         let refusal = match (work.span.timers(), first) {
             (Some((domain, [timer])), _) => self.isolation.refusal_of_timer(domain, timer),
-            (None, Some(offset)) if work.span.count() == 1 => self.isolation.refusal_of(offset),
+            (None, Some(offset)) if work.span.count() == 1 => self.isolation.refusal_of(number, offset),
             (Some(_) | None, _) => None,
         };
         if let Some(cause) = refusal {
@@ -291,6 +304,14 @@ impl<'a> ReadStage<'a> {
                 Some(Fault { index: None, code: "output-refused", message, again: Again::Useless });
         }
         work
+    }
+
+    /// Whether what the unit begins with goes in a transaction of its own.
+    fn is_held(&self) -> bool {
+        let mut inputs = self.unit.progress.iter().enumerate();
+        inputs.any(|(number, progress)| {
+            progress.first_record.is_some_and(|record| self.isolation.holds(number, record))
+        })
     }
 
     /// Whether timers go one a transaction, because the cluster has refused what some of them gave.
@@ -316,7 +337,7 @@ impl<'a> ReadStage<'a> {
         work: impl FnOnce(&mut Engine, &mut Unit) -> T + Send + 'static,
     ) -> T {
         let mut engine = self.engine.take().expect("it is away only while a call runs");
-        let mut unit = std::mem::replace(&mut self.unit, Unit::new(Offset::ZERO));
+        let mut unit = std::mem::replace(&mut self.unit, Unit::new([]));
         let called = tokio::task::spawn_blocking(move || {
             let answer = work(&mut engine, &mut unit);
             (engine, unit, answer)
@@ -395,7 +416,10 @@ impl<'a> ReadStage<'a> {
                 let letter = DeadLetter {
                     message: &fault.message,
                     code: fault.code,
-                    source: &context.input,
+                    source: context
+                        .inputs
+                        .get(span.input_number)
+                        .map_or(&context.input, |input| &input.partition),
                     processor: &definition.name,
                     module: &definition.module,
                     attempts,
@@ -434,7 +458,7 @@ impl<'a> ReadStage<'a> {
                 || (self.unit.counts.timers > 0 && self.are_timers_alone())
                 || self.unit.calls.len() >= CALLS_MAX
                 || self.written_bytes() >= policy.bytes_max
-                || self.isolation.holds(self.unit.first_offset)
+                || self.is_held()
         };
         if due { self.hand_over().await } else { Ok(()) }
     }
@@ -451,7 +475,7 @@ impl<'a> ReadStage<'a> {
             let sealed = self.with_engine(Engine::seal_state).await;
             sealed.map_err(|error| ReadEnd::Rewind(error.to_string()))?;
         }
-        let next = Unit::new(self.unit.next_offset);
+        let next = self.unit.next();
         let unit = std::mem::replace(&mut self.unit, next);
         self.next_commit = Instant::now() + Duration::from_millis(self.context.definition.commit.interval_ms);
         self.skipped_since = None;
@@ -501,6 +525,33 @@ enum Refreshed {
     Same,
 }
 
+/// Waits for the first input that has something behind its position; answers its number. All are asked at once, and
+/// each first in turn.
+async fn fetch_first(
+    context: &TaskContext,
+    positions: Vec<Offset>,
+    turn: usize,
+    wait: Duration,
+) -> Result<(usize, FetchedBatches), BackendError> {
+    let count = context.inputs.len();
+    let inputs = context.inputs.iter().zip(positions).enumerate();
+    let in_turn = inputs.cycle().skip(turn % count.max(1)).take(count);
+    let fetches = in_turn.map(|(number, (input, from))| {
+        let fetch = context.backend.fetch(&input.partition, from, context.tuning.fetch_bytes, wait);
+        Box::pin(async move { (number, from, fetch.await) })
+    });
+    let mut left: Vec<_> = fetches.collect();
+    loop {
+        let ((number, from, found), _, others) = select_all(left).await;
+        let found = found?;
+        if found.next_offset > from || others.is_empty() {
+            return Ok((number, found));
+        }
+        context.board.saw_last_stable(number, found.last_stable_offset);
+        left = others;
+    }
+}
+
 fn fetch_failed(error: &BackendError) -> ReadEnd {
     match error {
         BackendError::UnknownTopic(_) => ReadEnd::TopicChanged,
@@ -513,12 +564,18 @@ fn fetch_failed(error: &BackendError) -> ReadEnd {
     }
 }
 
-/// Resolves once the input topic is known to be another one.
-async fn topic_changed(context: &TaskContext, id: TopicId) {
-    let mut topic = context.topic.clone();
-    let nobody_looks = topic.wait_for(|now| now.as_ref().is_some_and(|now| now.id != id)).await.is_err();
-    if nobody_looks {
-        // The fetches will tell.
-        std::future::pending::<()>().await;
-    }
+/// Resolves once an input topic is known to be another one.
+async fn topics_changed(context: &TaskContext, ids: &[TopicId]) {
+    let changes = context.inputs.iter().zip(ids).map(|(input, id)| {
+        let mut topic = input.topic.clone();
+        Box::pin(async move {
+            let nobody_looks =
+                topic.wait_for(|now| now.as_ref().is_some_and(|now| now.id != *id)).await.is_err();
+            if nobody_looks {
+                // The fetches will tell.
+                std::future::pending::<()>().await;
+            }
+        })
+    });
+    select_all(changes).await;
 }

@@ -20,6 +20,8 @@ const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 pub struct Span {
     what: What,
     compression: Compression,
+    /// The number of the task's input that it comes from.
+    pub input_number: usize,
     /// Where reading goes on once all of this is done.
     pub end: Offset,
 }
@@ -62,7 +64,8 @@ pub fn spans_of(
     if let Some((_, _, end)) = spans.back_mut() {
         *end = next_offset.max(*end);
     }
-    let span = |(chunks, compression, end)| Span { what: What::Records(chunks), compression, end };
+    let span =
+        |(chunks, compression, end)| Span { what: What::Records(chunks), compression, input_number: 0, end };
     Ok(spans.into_iter().map(span).collect())
 }
 
@@ -108,7 +111,12 @@ fn skip_record(reader: &mut ByteReader<'_>) -> Option<()> {
 impl Span {
     /// Timers that are due; reading goes on at `position`.
     pub fn of_timers(domain: TimerDomain, due: Vec<Timer>, position: Offset) -> Span {
-        Span { what: What::Timers(domain, due), compression: Compression::default(), end: position }
+        Span {
+            what: What::Timers(domain, due),
+            compression: Compression::default(),
+            input_number: 0,
+            end: position,
+        }
     }
 
     /// What a call hands to the module.
@@ -153,7 +161,7 @@ impl Span {
 
     /// The first `count` records or timers, and the rest; the first part ends where the rest begins.
     pub fn split_at(self, count: u32) -> (Span, Span) {
-        let Span { what, compression, end } = self;
+        let Span { what, compression, input_number, end } = self;
         let (first, rest) = match what {
             What::Records(chunks) => {
                 let (first, rest) = split_chunks(chunks, count);
@@ -165,9 +173,9 @@ impl Span {
                 (What::Timers(domain, timers), What::Timers(domain, rest))
             }
         };
-        let rest = Span { what: rest, compression, end };
+        let rest = Span { what: rest, compression, input_number, end };
         let middle = rest.first_offset().unwrap_or(end);
-        (Span { what: first, compression, end: middle }, rest)
+        (Span { what: first, compression, input_number, end: middle }, rest)
     }
 }
 

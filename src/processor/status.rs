@@ -5,6 +5,7 @@
 use crate::ids::{Offset, TopicPartition};
 use parking_lot::Mutex;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -31,7 +32,7 @@ pub enum TaskState {
 /// One task, at a glance.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct TaskStatus {
-    /// The input topic.
+    /// The input topic; of a task with several inputs, the first of them.
     pub topic: String,
     /// The input partition.
     pub partition: i32,
@@ -39,9 +40,9 @@ pub struct TaskStatus {
     pub state: TaskState,
     /// Why, if it is not simply running.
     pub cause: Option<String>,
-    /// The offset that it would go on from after a crash.
+    /// The offset that it would go on from after a crash; of a task with several inputs, in the first of them.
     pub committed_offset: Option<i64>,
-    /// Offsets between the committed one and the end of what is committed in the input.
+    /// Offsets between the committed one and the end of what is committed in the input, over all inputs.
     pub lag_records: Option<i64>,
     /// Source records in committed transactions.
     pub records_in: u64,
@@ -63,11 +64,21 @@ pub struct TaskStatus {
     pub last_error: Option<String>,
 }
 
+/// How far a task is in one of its inputs.
+#[derive(Clone, Copy, Debug, Default)]
+struct InputEnd {
+    /// The offset that the task has committed.
+    committed: Option<Offset>,
+    /// Where the input's committed records end.
+    last_stable: Option<Offset>,
+}
+
 /// Where one task writes its status.
 #[derive(Debug)]
 pub struct TaskBoard {
     status: Mutex<TaskStatus>,
-    last_stable: Mutex<Option<Offset>>,
+    /// By number of the input.
+    ends: Mutex<BTreeMap<usize, InputEnd>>,
     changed: Arc<watch::Sender<u64>>,
 }
 
@@ -91,7 +102,7 @@ impl TaskBoard {
             restarts: 0,
             last_error: None,
         };
-        TaskBoard { status: Mutex::new(status), last_stable: Mutex::new(None), changed }
+        TaskBoard { status: Mutex::new(status), ends: Mutex::default(), changed }
     }
 
     /// The status as it is now.
@@ -104,8 +115,7 @@ impl TaskBoard {
         let mut status = self.status.lock();
         let before = status.clone();
         change(&mut status);
-        let last_stable = *self.last_stable.lock();
-        status.lag_records = lag(last_stable, status.committed_offset);
+        status.lag_records = self.lag();
         let is_new = *status != before;
         drop(status);
         if is_new {
@@ -124,14 +134,30 @@ impl TaskBoard {
         });
     }
 
-    /// The input's committed records end here now.
-    pub fn saw_last_stable(&self, offset: Offset) {
-        if self.last_stable.lock().replace(offset) != Some(offset) {
+    /// The committed records of an input end here now.
+    pub fn saw_last_stable(&self, input: usize, offset: Offset) {
+        if self.ends.lock().entry(input).or_default().last_stable.replace(offset) != Some(offset) {
             self.update(|_| {});
         }
     }
-}
 
-fn lag(last_stable: Option<Offset>, committed: Option<i64>) -> Option<i64> {
-    Some(last_stable?.value().saturating_sub(committed?).max(0))
+    /// The offset of an input that is committed now; the status tells the first input's.
+    pub fn committed(&self, input: usize, offset: Offset) {
+        self.ends.lock().entry(input).or_default().committed = Some(offset);
+        self.update(|status| {
+            if input == 0 {
+                status.committed_offset = Some(offset.value());
+            }
+        });
+    }
+
+    /// Over all inputs, once all are known.
+    fn lag(&self) -> Option<i64> {
+        let ends = self.ends.lock();
+        if ends.is_empty() {
+            return None;
+        }
+        let lags = ends.values().map(|end| Some(end.last_stable?.since(end.committed?).max(0)));
+        lags.sum()
+    }
 }

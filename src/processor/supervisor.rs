@@ -4,10 +4,10 @@
 
 use super::backend::{Backend, BackendError};
 use super::context::Tuning;
-use super::definition::{ProcessorDefinition, RunMode};
+use super::definition::{DefinitionError, ProcessorDefinition, RunMode, not_co_partitioned};
 use super::logs::{LogLimits, LogPage, LogRing};
 use super::manager::Manager;
-use super::registry::Registry;
+use super::registry::{Registry, RegistryError};
 use super::status::{TaskBoard, TaskState, TaskStatus};
 use crate::clock::Clock;
 use crate::ids::TopicPartition;
@@ -98,6 +98,23 @@ impl Supervisor {
         let main = supervise(options.clone(), views.clone(), changed.clone(), stop.subscribe());
         let main = Mutex::new(Some(tokio::spawn(main)));
         Supervisor { options, views, changed, stop, main }
+    }
+
+    /// Refuses a processor with state whose inputs are not partitioned alike; those that do not exist yet are not looked
+    /// at, and its tasks say so later.
+    pub async fn check_inputs(&self, definition: &ProcessorDefinition) -> Result<(), RegistryError> {
+        if !definition.is_co_partitioned() {
+            return Ok(());
+        }
+        let mut counts = Vec::new();
+        for input in &definition.inputs {
+            let found = self.options.backend.topic(input).await.ok().flatten();
+            counts.extend(found.map(|topic| (input, topic.partitions)));
+        }
+        match not_co_partitioned(counts) {
+            None => Ok(()),
+            Some(cause) => Err(DefinitionError::not_co_partitioned(&cause).into()),
+        }
     }
 
     /// Creates the topics that a processor writes to, where they are missing, with as many

@@ -1,4 +1,4 @@
-//! One task: owns one input partition of one processor, from taking its transactional id to the end.
+//! One task: owns one input partition of one processor, or that of the same number of several topics, from taking its transactional id to the end.
 //!
 //! A session is one ownership: take the id (which fences whoever had it), ask for the committed
 //! offset, run both stages until one of them ends. After any failure a new session begins from what
@@ -8,14 +8,16 @@ use super::backend::{BackendError, LogBounds};
 use super::commit_note::{CommitNote, CommittedOffset};
 use super::commit_stage::{CommitFailure, commit_units};
 use super::context::TaskContext;
-use super::definition::{RunMode, StartPosition};
+use super::definition::{RunMode, StartPosition, not_co_partitioned};
 use super::isolation::{Isolation, Refusal};
 use super::read_stage::{ReadEnd, ReadStage};
 use super::state_restore::restored_state;
 use super::status::TaskState;
 use super::unit::Unit;
-use crate::ids::{Offset, ProducerIdent, TopicId};
+use crate::ids::{Offset, ProducerIdent, TopicId, TopicPartition};
 use crate::state;
+use futures_util::future::select_all;
+use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
 /// How a session ended.
@@ -24,7 +26,8 @@ pub(super) enum SessionEnd {
     Fenced(String),
     Failed(String),
     Broken(String),
-    TopicMissing,
+    /// Says which.
+    TopicMissing(String),
     TopicChanged,
     Rewind(String),
     Rejected(Refusal),
@@ -33,9 +36,10 @@ pub(super) enum SessionEnd {
 /// What a task remembers from one session to the next.
 #[derive(Default)]
 struct Memory {
-    topic: Option<TopicId>,
-    /// The topic is another one than before: what was committed belongs to the old one.
-    from_start: bool,
+    /// Of each input.
+    topics: Vec<TopicId>,
+    /// The inputs whose topic is another one than before: what was committed belongs to the old one.
+    from_start: BTreeSet<usize>,
     isolation: Isolation,
     failures_in_a_row: u32,
     commits_before: u64,
@@ -49,7 +53,7 @@ pub(super) async fn run_task(context: TaskContext) {
         let commits = context.board.status().commits;
         if commits > memory.commits_before {
             memory.failures_in_a_row = 0;
-            memory.from_start = false;
+            memory.from_start.clear();
             memory.commits_before = commits;
         }
         match end {
@@ -63,8 +67,7 @@ pub(super) async fn run_task(context: TaskContext) {
                     paused.err().map_or("paused".to_owned(), |error| format!("cannot pause: {error}"));
                 return finish(&context, TaskState::Failed, format!("{outcome}: {cause}"));
             }
-            SessionEnd::TopicMissing => {
-                let cause = format!("topic \"{}\" does not exist", context.input.topic);
+            SessionEnd::TopicMissing(cause) => {
                 context.board.enter(TaskState::WaitingForTopic, Some(cause));
                 wait_for_topic(&context).await;
             }
@@ -99,11 +102,15 @@ fn finish(context: &TaskContext, state: TaskState, cause: String) {
 }
 
 async fn wait_for_topic(context: &TaskContext) {
-    let mut topic = context.topic.clone();
-    topic.mark_unchanged();
+    let mut topics: Vec<_> = context.inputs.iter().map(|input| input.topic.clone()).collect();
+    let changes = topics.iter_mut().map(|topic| {
+        topic.mark_unchanged();
+        Box::pin(topic.changed())
+    });
+    let changes = select_all(changes);
     tokio::select! {
         biased;
-        Ok(()) = topic.changed() => {}
+        (Ok(()), _, _) = changes => {}
         _ = context.wait(context.tuning.topic_poll) => {}
     }
 }
@@ -112,7 +119,7 @@ async fn wait_for_topic(context: &TaskContext) {
 pub(super) fn failed_start(error: &BackendError) -> SessionEnd {
     match error {
         BackendError::Fenced { .. } => SessionEnd::Fenced(error.to_string()),
-        BackendError::UnknownTopic(_) => SessionEnd::TopicMissing,
+        BackendError::UnknownTopic(_) => SessionEnd::TopicMissing(error.to_string()),
         BackendError::Fatal { .. } => SessionEnd::Failed(error.to_string()),
         BackendError::Retriable { .. }
         | BackendError::Abortable { .. }
@@ -123,13 +130,13 @@ pub(super) fn failed_start(error: &BackendError) -> SessionEnd {
 
 async fn session(context: &TaskContext, memory: &mut Memory) -> SessionEnd {
     match begin(context, memory).await {
-        Ok((id, producer, start, state)) => {
+        Ok(Begun { topics, producer, starts, state }) => {
             context.board.enter(TaskState::Running, None);
             let (sender, units) = mpsc::channel(1);
-            if start.commit_at_once {
-                let _ = sender.try_send(Unit::new(start.position));
+            if starts.iter().any(|start| start.commit_at_once) {
+                let _ = sender.try_send(first_commit(&starts));
             }
-            let read = ReadStage::new(context, &memory.isolation, id, &start, state, sender).run();
+            let read = ReadStage::new(context, &memory.isolation, topics, &starts, state, sender).run();
             let commit = commit_units(context, producer, units);
             tokio::pin!(read, commit);
             let failure = tokio::select! {
@@ -183,51 +190,95 @@ impl Start {
         Start { position, commit_at_once: false, failed: 0 }
     }
 
+    /// The record there with how often it has failed, if it has.
+    pub fn failed_record(&self) -> Option<(Offset, u32)> {
+        (self.failed > 0).then_some((self.position, self.failed))
+    }
+
     fn and_commit(self) -> Start {
         Start { commit_at_once: true, ..self }
     }
 }
 
-async fn begin(
-    context: &TaskContext,
-    memory: &mut Memory,
-) -> Result<(TopicId, ProducerIdent, Start, Option<state::TaskState>), SessionEnd> {
-    let topic = context
-        .in_place(|| context.backend.topic(&context.input.topic))
-        .await
-        .map_err(|error| failed_start(&error))?
-        .filter(|topic| context.input.partition.value() < topic.partitions)
-        .ok_or(SessionEnd::TopicMissing)?;
-    if memory.topic.replace(topic.id).is_some_and(|before| before != topic.id) {
-        context.log("warn", "the topic was deleted and created again: begins at its start");
-        memory.from_start = true;
-        memory.isolation = Isolation::default();
+/// What a session begins with.
+struct Begun {
+    topics: Vec<TopicId>,
+    producer: ProducerIdent,
+    starts: Vec<Start>,
+    state: Option<state::TaskState>,
+}
+
+/// A unit that commits where the inputs begin.
+fn first_commit(starts: &[Start]) -> Unit {
+    let mut unit = Unit::new(starts.iter().map(|start| start.position));
+    for (progress, start) in unit.progress.iter_mut().zip(starts) {
+        progress.is_first = start.commit_at_once;
     }
+    unit
+}
+
+async fn begin(context: &TaskContext, memory: &mut Memory) -> Result<Begun, SessionEnd> {
+    let topics = input_topics(context).await?;
+    for (number, id) in topics.iter().enumerate() {
+        if memory.topics.get(number).is_some_and(|before| before != id) {
+            context.log("warn", "the topic was deleted and created again: begins at its start");
+            memory.from_start.insert(number);
+            memory.isolation = Isolation::default();
+        }
+    }
+    memory.topics.clone_from(&topics);
     let timeout = context.tuning.transaction_timeout;
     let producer = context
         .in_place(|| context.backend.init_producer_id(&context.transactional_id, timeout))
         .await
         .map_err(|error| failed_start(&error))?;
     let state = restored_state(context).await?;
-    let start = position(context, memory).await.map_err(|error| failed_start(&error))?;
-    Ok((topic.id, producer, start, state))
+    let mut starts = Vec::with_capacity(topics.len());
+    for (number, input) in context.inputs.iter().enumerate() {
+        let start = position(context, memory, number, &input.partition).await;
+        starts.push(start.map_err(|error| failed_start(&error))?);
+    }
+    Ok(Begun { topics, producer, starts, state })
 }
 
-async fn position(context: &TaskContext, memory: &mut Memory) -> Result<Start, BackendError> {
-    let bounds = context.in_place(|| context.backend.log_bounds(&context.input)).await?;
-    let committed =
-        context.in_place(|| context.backend.committed_offset(&context.group, &context.input)).await?;
-    let start = if memory.from_start {
+/// The ids of the input topics. All must have the partition, and several as many partitions as one another: else a key
+/// would be in another task for each of them.
+async fn input_topics(context: &TaskContext) -> Result<Vec<TopicId>, SessionEnd> {
+    let mut topics = Vec::with_capacity(context.inputs.len());
+    for input in &context.inputs {
+        let TopicPartition { topic, partition } = &input.partition;
+        let found = context.in_place(|| context.backend.topic(topic)).await;
+        let found = found.map_err(|error| failed_start(&error))?;
+        let found = found.filter(|found| partition.value() < found.partitions);
+        let missing = || SessionEnd::TopicMissing(format!("topic \"{topic}\" does not exist"));
+        topics.push((topic, found.ok_or_else(missing)?));
+    }
+    let counts = topics.iter().map(|(topic, found)| (*topic, found.partitions));
+    match not_co_partitioned(counts) {
+        Some(cause) => Err(SessionEnd::Failed(cause)),
+        None => Ok(topics.into_iter().map(|(_, found)| found.id).collect()),
+    }
+}
+
+async fn position(
+    context: &TaskContext,
+    memory: &mut Memory,
+    number: usize,
+    input: &TopicPartition,
+) -> Result<Start, BackendError> {
+    let bounds = context.in_place(|| context.backend.log_bounds(input)).await?;
+    let committed = context.in_place(|| context.backend.committed_offset(&context.group, input)).await?;
+    let start = if memory.from_start.contains(&number) {
         Start::at(bounds.log_start).and_commit()
     } else {
         match committed {
             Some(committed) => resumed(context, bounds, &committed),
-            None => first_start(context, bounds).await?,
+            None => first_start(context, input, bounds).await?,
         }
     };
-    memory.isolation.forget_before(start.position);
-    context.board.saw_last_stable(bounds.last_stable);
-    context.board.update(|status| status.committed_offset = Some(start.position.value()));
+    memory.isolation.forget_before(number, start.position);
+    context.board.saw_last_stable(number, bounds.last_stable);
+    context.board.committed(number, start.position);
     Ok(start)
 }
 
@@ -248,7 +299,11 @@ fn resumed(context: &TaskContext, bounds: LogBounds, committed: &CommittedOffset
 }
 
 /// Where to begin, as the definition says.
-async fn first_start(context: &TaskContext, bounds: LogBounds) -> Result<Start, BackendError> {
+async fn first_start(
+    context: &TaskContext,
+    input: &TopicPartition,
+    bounds: LogBounds,
+) -> Result<Start, BackendError> {
     Ok(match context.definition.start {
         StartPosition::Committed | StartPosition::Earliest => Start::at(bounds.log_start),
         StartPosition::Latest => Start::at(bounds.last_stable).and_commit(),
@@ -260,7 +315,7 @@ async fn first_start(context: &TaskContext, bounds: LogBounds) -> Result<Start, 
             Start::at(position).and_commit()
         }
         StartPosition::Time(ms) => {
-            let found = context.in_place(|| context.backend.offset_for_time(&context.input, ms)).await?;
+            let found = context.in_place(|| context.backend.offset_for_time(input, ms)).await?;
             Start::at(found.unwrap_or(bounds.last_stable)).and_commit()
         }
     })

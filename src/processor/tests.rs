@@ -4,6 +4,7 @@ mod chain;
 mod exactly_once;
 mod failures;
 mod guarantees;
+mod inputs;
 mod lifecycle;
 mod placement;
 mod rerun;

@@ -3,7 +3,7 @@
 //! Filled by the reading stage, committed by the committing one. The producer's id, epoch and
 //! sequences are put in last, because only the committer knows the epoch. No IO, no async.
 
-use super::commit_note::{CallNote, CommitNote};
+use super::commit_note::{CallNote, CommitNote, CommittedOffset};
 use super::span::Span;
 use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
 use crate::plugin::{Timer, TimerDomain};
@@ -41,16 +41,37 @@ impl UnitCounts {
     }
 }
 
+/// How far a unit has come in one input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// The offset that was `next_offset` when the unit was begun.
+    pub first_offset: Offset,
+    /// The offset of the first source record that is not done yet.
+    pub next_offset: Offset,
+    /// The offset of the first source record in it.
+    pub first_record: Option<Offset>,
+    /// Nothing was ever committed, and is to be even if it has not moved.
+    pub is_first: bool,
+}
+
+impl Progress {
+    /// None yet.
+    pub fn at(position: Offset) -> Progress {
+        Progress { first_offset: position, next_offset: position, first_record: None, is_first: false }
+    }
+
+    /// Whether it has moved.
+    pub fn has_moved(&self) -> bool {
+        self.next_offset > self.first_offset
+    }
+}
+
 /// The work of one transaction.
 pub struct Unit {
     outputs: BTreeMap<TopicPartition, Vec<BatchBuilder>>,
     bytes: usize,
-    /// The offset of the first source record that is not done yet.
-    pub next_offset: Offset,
-    /// The offset that was `next_offset` when the unit was begun.
-    pub first_offset: Offset,
-    /// The offset of the first source record in it.
-    pub first_record: Option<Offset>,
+    /// How far it has come in each of the task's inputs.
+    pub progress: Vec<Progress>,
     /// The first timer in it.
     pub first_timer: Option<(TimerDomain, Timer)>,
     /// What it has in it.
@@ -61,27 +82,25 @@ pub struct Unit {
     pub now: i64,
     /// Its calls, for the note beside the committed offset.
     pub calls: Vec<CallNote>,
-    /// How often the record at `next_offset` has failed.
-    pub failed: u32,
+    /// How often the record at an input's `next_offset` has failed, and the input's number.
+    pub failed: (usize, u32),
     /// What it changes in the task's state, and the changelog's partition that gets the records.
     pub state: Option<(TopicPartition, PendingUnit)>,
 }
 
 impl Unit {
-    /// A unit without work, at a position.
-    pub fn new(position: Offset) -> Unit {
+    /// A unit without work, at a position of each input.
+    pub fn new(positions: impl IntoIterator<Item = Offset>) -> Unit {
         Unit {
             outputs: BTreeMap::new(),
             bytes: 0,
-            next_offset: position,
-            first_offset: position,
-            first_record: None,
+            progress: positions.into_iter().map(Progress::at).collect(),
             first_timer: None,
             counts: UnitCounts::default(),
             compression: Compression::default(),
             now: -1,
             calls: Vec::new(),
-            failed: 0,
+            failed: (0, 0),
             state: None,
         }
     }
@@ -120,8 +139,25 @@ impl Unit {
             return;
         }
         self.counts.records_in += u64::from(span.count());
-        self.first_record = self.first_record.or(span.first_offset());
-        self.next_offset = span.end;
+        if let Some(progress) = self.progress.get_mut(span.input_number) {
+            progress.first_record = progress.first_record.or(span.first_offset());
+            progress.next_offset = span.end;
+        }
+    }
+
+    /// How far it has come in an input.
+    pub fn progress_in(&self, input: usize) -> Progress {
+        self.progress.get(input).copied().unwrap_or(Progress::at(Offset::ZERO))
+    }
+
+    /// Whether its position has moved in any input.
+    pub fn has_moved(&self) -> bool {
+        self.progress.iter().any(Progress::has_moved)
+    }
+
+    /// A unit without work where this one ends.
+    pub fn next(&self) -> Unit {
+        Unit::new(self.progress.iter().map(|progress| progress.next_offset))
     }
 
     /// Whether there is nothing in it but a moved position, or not even that.
@@ -134,17 +170,40 @@ impl Unit {
         self.bytes
     }
 
-    /// What is written beside the committed offset.
-    pub fn note(&self) -> CommitNote {
-        let (first_offset, calls) = (self.first_offset.value(), self.calls.clone());
-        CommitNote { first_offset, now: self.now, calls, failed: self.failed }
+    /// The offsets to commit, by number of the input. What the calls were stands beside the first input's.
+    pub fn commits(&self) -> Vec<(usize, CommittedOffset)> {
+        let (failed_in, failed) = self.failed;
+        let commit = |(number, progress): (usize, &Progress)| {
+            let failed = if number == failed_in { failed } else { 0 };
+            if number > 0 && !progress.has_moved() && !progress.is_first && failed == 0 {
+                return None;
+            }
+            let note = match number {
+                0 => CommitNote {
+                    first_offsets: self
+                        .progress
+                        .iter()
+                        .map(|progress| progress.first_offset.value())
+                        .collect(),
+                    now: self.now,
+                    calls: self.calls.clone(),
+                    failed,
+                },
+                _ => CommitNote { failed, ..CommitNote::default() },
+            };
+            Some((number, CommittedOffset { offset: progress.next_offset, metadata: note.to_text() }))
+        };
+        self.progress.iter().enumerate().filter_map(commit).collect()
     }
 
     /// Notes a call that has gone well, before `passed` is told.
     pub fn called(&mut self, span: &Span, attempt: u32) {
         let note = match (span.timers(), span.first_offset()) {
             (Some((domain, _)), _) => CallNote::timers(domain, span.count(), attempt),
-            (None, Some(first)) => CallNote::Records(first.since(self.first_offset), span.count(), attempt),
+            (None, Some(first)) => {
+                let at = first.since(self.progress_in(span.input_number).first_offset);
+                CallNote::records(span.input_number, at, span.count(), attempt)
+            }
             (None, None) => return,
         };
         self.calls.push(note);
@@ -154,7 +213,10 @@ impl Unit {
     pub fn gave_up(&mut self, span: &Span) {
         let note = match (span.timers(), span.first_offset()) {
             (Some((domain, _)), _) => CallNote::timer_given_up(domain),
-            (None, Some(first)) => CallNote::GivenUp(first.since(self.first_offset)),
+            (None, Some(first)) => {
+                let at = first.since(self.progress_in(span.input_number).first_offset);
+                CallNote::given_up(span.input_number, at)
+            }
             (None, None) => return,
         };
         self.calls.push(note);

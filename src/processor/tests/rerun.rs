@@ -41,7 +41,8 @@ fn fresh_engine(fixture: &Fixture, definition: &ProcessorDefinition, database: &
     };
     let state = database.open_task(task, options, changelog, 0).unwrap();
     let definition = Arc::new(definition.clone());
-    let mut engine = Engine::new(fixture.host.clone(), definition, input(), LogSink::none(), Some(state));
+    let mut engine =
+        Engine::new(fixture.host.clone(), definition, vec![input()], LogSink::none(), Some(state));
     engine.outputs.insert(TopicName::new("out"), OutputTopic { partitions: 1, partitioner: None });
     engine
 }
@@ -54,12 +55,12 @@ fn records(fixture: &Fixture, from: Offset, count: u32) -> Span {
 }
 
 fn run_again(fixture: &Fixture, engine: &mut Engine, note: &CommitNote, written: &mut Written) {
-    let from = Offset::from_wire(note.first_offset).unwrap();
-    let mut unit = Unit::new(from);
+    let from = Offset::from_wire(note.first_offsets[0]).unwrap();
+    let mut unit = Unit::new([from]);
     unit.now = note.now;
     for call in &note.calls {
         let timers = |engine: &mut Engine, count| {
-            engine.due_timers(note.now, unit.next_offset).unwrap().unwrap().split_at(count).0
+            engine.due_timers(note.now, unit.progress[0].next_offset).unwrap().unwrap().split_at(count).0
         };
         match *call {
             CallNote::Records(at, count, attempt) => {
@@ -69,6 +70,7 @@ fn run_again(fixture: &Fixture, engine: &mut Engine, note: &CommitNote, written:
                 let due = timers(engine, count);
                 engine.process(&due, attempt, &mut unit).unwrap();
             }
+            CallNote::RecordsOf(..) | CallNote::GivenUpOf(..) => unreachable!("it has one input"),
             CallNote::GivenUp(at) => unit.passed(&records(fixture, from.plus(at), 1)),
             CallNote::EventTimerGivenUp | CallNote::ProcessingTimerGivenUp => {
                 let due = timers(engine, 1);

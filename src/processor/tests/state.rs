@@ -190,5 +190,4 @@ async fn what_makes_no_sense_is_refused_at_deploy() {
     };
     assert!(refused(&["__clock"], &["in"]).contains("cannot be the name of a state store"));
     assert!(refused(&["a", "a"], &["in"]).contains("named twice"));
-    assert!(refused(&["a"], &["in", "in2"]).contains("has state and reads 2 topics"));
 }

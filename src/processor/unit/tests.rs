@@ -16,7 +16,7 @@ fn record(value: &[u8]) -> RawRecord<'_> {
 #[test]
 fn batches_carry_the_producer_and_consecutive_sequences() {
     let to = TopicPartition::new(TopicName::new("out"), PartitionIndex::ZERO);
-    let mut unit = Unit::new(Offset::ZERO);
+    let mut unit = Unit::new([Offset::ZERO]);
     let value = vec![b'x'; 300 << 10];
     for _ in 0..7 {
         unit.append(&to, record(&value));
@@ -39,7 +39,7 @@ fn batches_carry_the_producer_and_consecutive_sequences() {
 #[test]
 fn a_record_larger_than_a_batch_goes_alone() {
     let to = TopicPartition::new(TopicName::new("out"), PartitionIndex::ZERO);
-    let mut unit = Unit::new(Offset::ZERO);
+    let mut unit = Unit::new([Offset::ZERO]);
     unit.append(&to, record(b"small"));
     unit.append(&to, record(&vec![b'x'; 2 << 20]));
     unit.append(&to, record(b"small"));
@@ -50,8 +50,8 @@ fn a_record_larger_than_a_batch_goes_alone() {
 
 #[test]
 fn a_moved_position_alone_is_no_record() {
-    let mut unit = Unit::new(Offset::ZERO);
-    unit.next_offset = Offset::ZERO.next();
+    let mut unit = Unit::new([Offset::ZERO]);
+    unit.progress[0].next_offset = Offset::ZERO.next();
     assert!(unit.is_without_records());
     assert!(unit.into_batches(Some(producer())).unwrap().is_empty());
 }
