@@ -229,18 +229,16 @@ impl ProcessorInstance for FakeInstance {
                     let text = format!("{rest}={counted}");
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
-                "ambient" => {
-                    let Surroundings { now, stream_time, seed, .. } = surroundings;
-                    let text = format!("{now} {stream_time:?} {seed} {}", batch.attempt);
-                    out.push(NewOutput { value: Some(text.as_bytes()), ..new });
-                }
                 "never" => {
                     self.tries.fetch_add(1, Ordering::SeqCst);
                     return Err(fault(FaultReason::Retry));
                 }
                 "timer" => set_timer(surroundings, rest).map_err(ProcessFault::State)?,
-                "cancel" => {
-                    let text = cancel_timer(surroundings, rest).map_err(ProcessFault::State)?;
+                "cancel" | "ambient" => {
+                    let text = match word {
+                        "cancel" => cancel_timer(surroundings, rest).map_err(ProcessFault::State)?,
+                        _ => ambient(surroundings, batch.attempt),
+                    };
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
                 "say" => self.options.log.send(LogLine {
@@ -302,6 +300,11 @@ fn set_timer(surroundings: &mut Surroundings, text: &str) -> Result<(), StateErr
     let mut next = || parts.next().unwrap_or_default();
     let (domain, id, at, payload) = (next(), next(), next().parse().unwrap(), next());
     surroundings.state.set_timer(domain_of(domain), id.as_bytes(), at, payload.as_bytes())
+}
+
+fn ambient(surroundings: &Surroundings, attempt: u32) -> String {
+    let Surroundings { now, stream_time, seed, .. } = surroundings;
+    format!("{now} {stream_time:?} {seed} {attempt}")
 }
 
 fn cancel_timer(surroundings: &mut Surroundings, text: &str) -> Result<String, StateError> {
