@@ -12,7 +12,7 @@ const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// The store `s` in memory, of which nothing expires. The key `panic` panics, `fail` fails.
 #[derive(Clone, Default)]
-struct MemoryState {
+pub(super) struct MemoryState {
     entries: Arc<Mutex<BTreeMap<Vec<u8>, Bytes>>>,
     expires: Arc<Mutex<Vec<i64>>>,
     bytes_max: Option<usize>,
@@ -118,7 +118,7 @@ fn page(entries: impl Iterator<Item = (Bytes, Bytes)>, limits: PageLimits) -> Pa
     page
 }
 
-fn around(state: &MemoryState) -> Surroundings {
+pub(super) fn around(state: &MemoryState) -> Surroundings {
     Surroundings { state: Box::new(state.clone()), now: 1_700_000_000_123, stream_time: Some(41), seed: 7 }
 }
 

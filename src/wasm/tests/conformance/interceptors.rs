@@ -1,0 +1,3 @@
+//! The list's items for interceptors.
+
+use super::*;
