@@ -19,16 +19,22 @@ from wit_world.imports import config, metrics
 from wit_world.imports.interception import Acknowledgement, Attachment, Origin, Rejection, RejectionCode
 
 
+# Each call gets a new `TypedInterceptor`: what is to last from one to the next is the module's.
+currencies: set[str]
+total_max: Decimal
+
+
 class TypedInterceptor(exports.TypedInterceptor):
     def configure(self, attachment: Attachment) -> None:
-        self.currencies = set((config.get("currencies") or "EUR,USD").split(","))
+        global currencies, total_max
+        currencies = set((config.get("currencies") or "EUR,USD").split(","))
         try:
-            self.total_max = Decimal(config.get("total_max") or "Infinity")
+            total_max = Decimal(config.get("total_max") or "Infinity")
         except DecimalException as error:
             raise Err("the config key `total_max` is no number") from error
 
     def on_send(self, origin: Origin, batch: list[PassingRecord]) -> list[Verdict]:
-        return [self.judge(record) for record in batch]
+        return [judge(record) for record in batch]
 
     def on_consume(self, origin: Origin, batch: list[PassingRecord]) -> list[Verdict]:
         return [Verdict_Keep() for _ in batch]
@@ -39,22 +45,23 @@ class TypedInterceptor(exports.TypedInterceptor):
     def close(self) -> None:
         pass
 
-    def judge(self, record: PassingRecord) -> Verdict:
-        if record.value is None:
-            return Verdict_Keep()
-        try:
-            order = json.loads(record.value, parse_float=Decimal)
-            currency, total = str(order["currency"]), Decimal(order["total"])
-            sum_of_items = sum(Decimal(item["quantity"]) * Decimal(item["price"]) for item in order["items"])
-        except (ValueError, KeyError, TypeError, DecimalException, RecursionError) as error:
-            return refuse(RejectionCode.INVALID_RECORD, f"this is no order: {error!r}")
-        if currency not in self.currencies:
-            return refuse(RejectionCode.INVALID_RECORD, f"the currency {currency} is not taken")
-        if total != sum_of_items:
-            return refuse(RejectionCode.INVALID_RECORD, f"the total is {total}, and the items' sum {sum_of_items}")
-        if total > self.total_max:
-            return refuse(RejectionCode.POLICY_VIOLATION, f"a total of {total} needs another way in")
+
+def judge(record: PassingRecord) -> Verdict:
+    if record.value is None:
         return Verdict_Keep()
+    try:
+        order = json.loads(record.value, parse_float=Decimal)
+        currency, total = str(order["currency"]), Decimal(order["total"])
+        sum_of_items = sum(Decimal(item["quantity"]) * Decimal(item["price"]) for item in order["items"])
+    except (ValueError, KeyError, TypeError, DecimalException, RecursionError) as error:
+        return refuse(RejectionCode.INVALID_RECORD, f"this is no order: {error!r}")
+    if currency not in currencies:
+        return refuse(RejectionCode.INVALID_RECORD, f"the currency {currency} is not taken")
+    if total != sum_of_items:
+        return refuse(RejectionCode.INVALID_RECORD, f"the total is {total}, and the items' sum {sum_of_items}")
+    if total > total_max:
+        return refuse(RejectionCode.POLICY_VIOLATION, f"a total of {total} needs another way in")
+    return Verdict_Keep()
 
 
 def refuse(code: RejectionCode, message: str) -> Verdict:

@@ -42,13 +42,28 @@ class Sensor:
         return distance / spread if spread else math.inf if distance else 0.0
 
 
+@dataclass
+class Settings:
+    field: str
+    far: float
+    readings_min: int
+    output: str
+
+
+# Each call gets a new `TypedProcessor`: what is to last from one to the next is the module's.
+settings: Settings
+
+
 class TypedProcessor(exports.TypedProcessor):
     def init(self, context: Context) -> None:
+        global settings
         try:
-            self.field = config.get("field") or "value"
-            self.far = float(config.get("deviations") or 4)
-            self.readings_min = int(config.get("readings_min") or 10)
-            self.output = config.get("output") or "outliers"
+            settings = Settings(
+                field=config.get("field") or "value",
+                far=float(config.get("deviations") or 4),
+                readings_min=int(config.get("readings_min") or 10),
+                output=config.get("output") or "outliers",
+            )
         except ValueError as error:
             raise Err(f"the config is not usable: {error}") from error
 
@@ -57,28 +72,29 @@ class TypedProcessor(exports.TypedProcessor):
             alerts = []
             for index, record in enumerate(batch):
                 try:
-                    alert = self.judge(sensors, record)
+                    alert = judge(sensors, record)
                 except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                     raise Err(Fault(index, FaultReason.REJECT, f"not a reading: {error!r}")) from error
                 if alert:
                     metrics.add("outliers", 1)
                     value = json.dumps(alert).encode()
-                    alerts.append(RecordOut(self.output, None, None, record.key, value, record.headers, index))
+                    alerts.append(RecordOut(settings.output, None, None, record.key, value, record.headers, index))
             return alerts
 
-    def judge(self, sensors: Store, record: RecordIn) -> dict | None:
-        """Takes note of a reading, and says what is strange about it."""
-        if not record.key or record.value is None:
-            raise ValueError("it has no key or no value")
-        reading = float(json.loads(record.value)[self.field])
-        if not math.isfinite(reading):
-            raise ValueError(f"{reading} is no number")
-        known = sensors.get(record.key)
-        sensor = Sensor(**json.loads(known)) if known else Sensor()
-        deviations = sensor.deviations(reading) if sensor.count >= self.readings_min else 0.0
-        if deviations <= self.far:
-            # An outlier does not move the mean: a broken sensor does not become the new normal.
-            sensor.learn(reading)
-            sensors.put(record.key, json.dumps(asdict(sensor)).encode())
-            return None
-        return {"reading": reading, "mean": round(sensor.mean, 3), "readings": sensor.count}
+
+def judge(sensors: Store, record: RecordIn) -> dict | None:
+    """Takes note of a reading, and says what is strange about it."""
+    if not record.key or record.value is None:
+        raise ValueError("it has no key or no value")
+    reading = float(json.loads(record.value)[settings.field])
+    if not math.isfinite(reading):
+        raise ValueError(f"{reading} is no number")
+    known = sensors.get(record.key)
+    sensor = Sensor(**json.loads(known)) if known else Sensor()
+    deviations = sensor.deviations(reading) if sensor.count >= settings.readings_min else 0.0
+    if deviations <= settings.far:
+        # An outlier does not move the mean: a broken sensor does not become the new normal.
+        sensor.learn(reading)
+        sensors.put(record.key, json.dumps(asdict(sensor)).encode())
+        return None
+    return {"reading": reading, "mean": round(sensor.mean, 3), "readings": sensor.count}

@@ -18,6 +18,8 @@ pub(super) struct MemoryState {
     bytes_max: Option<usize>,
     /// The number that the store has in this call.
     number: u32,
+    /// The store's name, if it is not `s`.
+    pub(super) name: Option<&'static str>,
 }
 
 impl MemoryState {
@@ -40,10 +42,8 @@ impl MemoryState {
 
 impl StateAccess for MemoryState {
     fn open(&mut self, name: &str) -> Result<StoreId, StateError> {
-        match name {
-            "s" => Ok(StoreId(self.number)),
-            _ => Err(StateError::UnknownStore(name.to_owned())),
-        }
+        let is_known = name == self.name.unwrap_or("s");
+        is_known.then_some(StoreId(self.number)).ok_or_else(|| StateError::UnknownStore(name.to_owned()))
     }
 
     fn get(&mut self, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, StateError> {

@@ -4,7 +4,7 @@ import { get } from 'tidemill:plugin/config@0.1.0';
 import { write } from 'tidemill:plugin/log@0.1.0';
 import { add } from 'tidemill:plugin/metrics@0.1.0';
 
-import { bytes, command, grow, spin, start } from './conformance.js';
+import { bytes, command, grow, spin, start, trap } from './conformance.js';
 import { typedInterceptor as example } from '../../../examples/javascript/masker.js';
 
 let isExample = false;
@@ -63,7 +63,7 @@ function judge(path, origin, record) {
     case 'print': console.log(rest); return keep;
     case 'count': add(words[0], BigInt(words[1])); return keep;
     case 'fail': throw rest;
-    case 'trap': throw new Error(rest);
+    case 'trap': return trap(rest);
     case 'loop': return spin();
     case 'grow': return grow();
     default: throw `unheard of: ${verb}`;

@@ -7,7 +7,7 @@ import { add } from 'tidemill:plugin/metrics@0.1.0';
 import { next } from 'tidemill:plugin/random@0.1.0';
 import { Store } from 'tidemill:plugin/state@0.1.0';
 
-import { bytes, command, grow, spin, start, text } from './conformance.js';
+import { bytes, command, grow, spin, start, text, trap } from './conformance.js';
 import { typedProcessor as example } from '../../../examples/javascript/router.js';
 
 let isExample = false;
@@ -52,7 +52,7 @@ function obey(source, record, index, sent) {
     case 'reject':
     case 'retry':
     case 'fatal': throw { index, reason: verb, message: rest };
-    case 'trap': throw new Error(rest);
+    case 'trap': return trap(rest);
     case 'loop': return spin();
     case 'grow': return grow();
     case 'put': return new Store('s').put(bytes(rest), record.value);

@@ -18,11 +18,17 @@ export function command(headers) {
 /** Does what the config key `init` says, and says who the instance is. */
 export function start(whoami) {
   const [verb, ...words] = (get('init') ?? '').split(' ');
-  // The contract's error is thrown as it is; an Error would be a trap.
+  // The contract's error is thrown as it is; an Error is a trap.
   if (verb === 'refuse') throw words.join(' ');
-  if (verb === 'trap') throw new Error(words.join(' '));
+  if (verb === 'trap') trap(words.join(' '));
   if (verb === 'loop') spin();
   write('info', `started ${whoami}`);
+}
+
+/** Breaks. The tool's code would lose the words of an Error that nobody catches: see ../README.md. */
+export function trap(words) {
+  write('error', words);
+  throw new Error(words);
 }
 
 export function spin() {

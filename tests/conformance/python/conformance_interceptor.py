@@ -12,19 +12,21 @@ from wit_world.imports.interception import Acknowledgement, Attachment, Origin, 
 from conformance import command, spin, start
 
 
-class TypedInterceptor(exports.TypedInterceptor):
-    def __init__(self) -> None:
-        self.example: order_rules.TypedInterceptor | None = None
+# The language's example, if the config asks for it. Each call gets a new `TypedInterceptor`.
+example: order_rules.TypedInterceptor | None = None
 
+
+class TypedInterceptor(exports.TypedInterceptor):
     def configure(self, attachment: Attachment) -> None:
+        global example
         start(attachment.name)
         if config.get("example"):
-            self.example = order_rules.TypedInterceptor()
-            self.example.configure(attachment)
+            example = order_rules.TypedInterceptor()
+            example.configure(attachment)
 
     def on_send(self, origin: Origin, batch: list[PassingRecord]) -> list[Verdict]:
-        if self.example:
-            return self.example.on_send(origin, batch)
+        if example:
+            return example.on_send(origin, batch)
         return [judge("send", origin, record) for record in batch]
 
     def on_consume(self, origin: Origin, batch: list[PassingRecord]) -> list[Verdict]:

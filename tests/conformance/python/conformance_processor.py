@@ -14,19 +14,21 @@ from wit_world.imports.types import Context, Fault, FaultReason
 from conformance import command, spin, start
 
 
-class TypedProcessor(exports.TypedProcessor):
-    def __init__(self) -> None:
-        self.example: outliers.TypedProcessor | None = None
+# The language's example, if the config asks for it. Each call gets a new `TypedProcessor`.
+example: outliers.TypedProcessor | None = None
 
+
+class TypedProcessor(exports.TypedProcessor):
     def init(self, context: Context) -> None:
+        global example
         start(f"{context.processor} {context.topic} {context.partition}")
         if config.get("example"):
-            self.example = outliers.TypedProcessor()
-            self.example.init(context)
+            example = outliers.TypedProcessor()
+            example.init(context)
 
     def process(self, source: Source, batch: list[RecordIn]) -> list[RecordOut]:
-        if self.example:
-            return self.example.process(source, batch)
+        if example:
+            return example.process(source, batch)
         sent: list[RecordOut] = []
         for index, record in enumerate(batch):
             obey(source, record, index, sent)

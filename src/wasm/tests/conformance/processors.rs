@@ -8,6 +8,7 @@ struct Guest {
     language: Language,
     instance: Box<dyn ProcessorInstance>,
     lines: Lines,
+    state: MemoryState,
 }
 
 fn start(language: Language, config: &[(&str, &str)], limits: Limits) -> Result<Guest, PluginError> {
@@ -32,7 +33,7 @@ fn start_module(
         log: lines_to(&lines),
     };
     let instance = HOST.instantiate(module, options)?;
-    Ok(Guest { language, instance, lines })
+    Ok(Guest { language, instance, lines, state: MemoryState::default() })
 }
 
 /// An instance of each language.
@@ -42,7 +43,7 @@ fn guests() -> impl Iterator<Item = Guest> {
 
 impl Guest {
     fn process(&mut self, batch: &InputBatch) -> Result<OutputBatch, ProcessFault> {
-        self.instance.process(batch, &mut around(&MemoryState::default()))
+        self.instance.process(batch, &mut around(&self.state))
     }
 
     fn obey(&mut self, commands: &[&str]) -> Result<OutputBatch, ProcessFault> {
@@ -181,7 +182,7 @@ fn log_lines_have_their_level() {
 fn standard_output_is_logged() {
     for mut guest in guests() {
         guest.logged();
-        if guest.language.standard_library == StandardLibrary::OnWasi {
+        if !guest.language.deviates(Deviation::Freestanding) {
             guest.obey(&["print some text"]).unwrap();
             let printed = (LogSource::Stdout, LogLevel::Info, "some text".to_owned());
             assert_eq!(guest.logged(), [printed], "{:?}", guest.language);
@@ -248,9 +249,11 @@ fn a_trap_or_a_loop_while_starting_gives_no_instance() {
 fn a_trap_ends_the_instance_and_tells_why() {
     for guest in guests() {
         let language = guest.language;
+        let lines = Arc::clone(&guest.lines);
         let fault = guest.fatal("trap out of ideas");
         let ProcessFault::Trap { message, .. } = &fault else { panic!("{language:?}: {fault}") };
-        assert!(message.contains("out of ideas"), "{language:?}: {message}");
+        let logged = || lines.lock().iter().map(|line| line.message.clone()).collect::<Vec<_>>();
+        assert!(message.contains("out of ideas"), "{language:?}: {message}, with {:?} logged", logged());
     }
 }
 
@@ -275,9 +278,11 @@ fn memory_ends_at_its_limit() {
 fn memory_is_given_back() {
     let batch = input(&[Content { key: None, value: Some(vec![b'x'; ROUND_BYTES]), headers: Vec::new() }]);
     for mut guest in guests() {
-        for _ in 0..ROUNDS {
-            guest.process(&batch).unwrap_or_else(|fault| panic!("{:?}: {fault}", guest.language));
-        }
+        let language = guest.language;
+        let fault = (0..ROUNDS).find_map(|_| guest.process(&batch).err());
+        let is_lost = matches!(fault, Some(ProcessFault::OutOfMemory { .. }));
+        assert_eq!(is_lost, language.deviates(Deviation::LosesMemory), "{language:?}: {fault:?}");
+        assert!(is_lost || fault.is_none(), "{language:?}: {fault:?}");
     }
 }
 
@@ -289,7 +294,7 @@ fn state_is_kept() {
         ("put b", None),
         ("get a", Some("value")),
         ("add n 5", Some("5")),
-        ("add n -7", Some("-2")),
+        ("add n 7", Some("12")),
         ("add m 9007199254740993", Some("9007199254740993")),
         ("scan a c ascending 10", Some("a=value b=value end")),
         ("scan a c descending 1", Some("b=value more")),
@@ -303,6 +308,17 @@ fn state_is_kept() {
     for mut guest in guests() {
         let expected: Vec<&str> = script.iter().filter_map(|(_, answer)| *answer).collect();
         assert_eq!(guest.answers(&commands), expected, "{:?}", guest.language);
+    }
+}
+
+#[test]
+fn arguments_may_be_negative() {
+    for mut guest in guests() {
+        if guest.language.deviates(Deviation::NoNegativeArguments) {
+            assert_eq!(guest.fatal("add n -7").kind(), "trap");
+        } else {
+            assert_eq!(guest.answers(&["add n -7"]), ["-7"], "{:?}", guest.language);
+        }
     }
 }
 
@@ -333,7 +349,7 @@ fn clock_and_randomness_are_the_calls_own() {
 #[test]
 fn the_languages_own_clock_and_randomness_repeat() {
     for language in languages() {
-        if language.standard_library == StandardLibrary::OnWasi {
+        if !language.deviates(Deviation::Freestanding) {
             let answers =
                 [0, 1].map(|_| start(language, &CONFIG, limits()).unwrap().answers(&["ambient"; 2]));
             assert_eq!(answers[0], answers[1], "{language:?}");
@@ -356,16 +372,20 @@ fn the_examples_run() {
     };
     let readings = [20.0, 21.0, 20.0, 21.0, 35.0].map(|reading| format!("{{\"value\":{reading}}}"));
     let config = [("example", "yes"), ("readings_min", "4")];
-    let outliers = start(language("python"), &config, limits()).unwrap();
+    let mut outliers = start(language("python"), &config, limits()).unwrap();
+    outliers.state.name = Some("sensors");
     let alerts = run(outliers, &readings.each_ref().map(String::as_str));
     assert_eq!(alerts, [r#"outliers {"reading": 35.0, "mean": 20.5, "readings": 4}"#]);
 
     let config = [("example", "yes"), ("routes", "type=order:orders")];
-    let router = start(language("javascript"), &config, limits()).unwrap();
+    let mut router = start(language("javascript"), &config, limits()).unwrap();
+    router.state.name = Some("seen");
     let routed = run(router, &[r#"{"type":"order","id":1}"#, "{}", r#"{"type":"order","id":1}"#]);
     assert_eq!(routed, [r#"orders {"type":"order","id":1}"#, "unrouted {}"]);
 
     let counter = HOST.compile(&guest("key-counter")).unwrap().digest;
-    let counted = run(start_module(language("c"), &counter, &[], limits()).unwrap(), &["a", "b"]);
+    let mut counter = start_module(language("c"), &counter, &[], limits()).unwrap();
+    counter.state.name = Some("counts");
+    let counted = run(counter, &["a", "b"]);
     assert_eq!(counted, ["counts 1", "counts 2"]);
 }
