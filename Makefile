@@ -48,13 +48,18 @@ integration: guests ## The integration tests, with librdkafka and raw clients
 	cargo test --features testing --test it
 
 .PHONY: guests
-guests: ## The example plugins and the tests' plugins, from source
+guests: foreign-guests ## The example plugins and the tests' plugins, from source
 	tools/build-guests
 
+.PHONY: foreign-guests
+foreign-guests:
+	tools/build-foreign-guests
+
 .PHONY: guest-tests
-guest-tests: ## The SDK's and the examples' own tests
+guest-tests: foreign-guests ## The SDK's and the examples' own tests
 	cd guest-sdk && CARGO_TARGET_DIR=../target/guest-tests cargo test --quiet
 	cd examples && CARGO_TARGET_DIR=../target/guest-tests cargo test --quiet
+	tools/test-foreign-guests
 
 .PHONY: interop
 interop: binary clients foreign-clients guests ## kcat, librdkafka, Java's and Go's clients against a broker

@@ -11,6 +11,12 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use super::engine::now;
 use crate::plugin::{Limits, LogLevel, LogLine, LogSink, LogSource};
 
+/// What the guest said that may explain a fault.
+struct Complaint {
+    source: LogSource,
+    message: String,
+}
+
 /// All ways into one instance's log.
 #[derive(Clone)]
 pub(super) struct GuestLog(Arc<Mutex<State>>);
@@ -24,7 +30,7 @@ struct State {
     dropped: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    last_complaint: Option<String>,
+    complaint: Option<Complaint>,
 }
 
 impl GuestLog {
@@ -38,7 +44,7 @@ impl GuestLog {
             dropped: 0,
             stdout: Vec::new(),
             stderr: Vec::new(),
-            last_complaint: None,
+            complaint: None,
         })))
     }
 
@@ -46,12 +52,12 @@ impl GuestLog {
         self.0.lock().line(level, LogSource::Log, message);
     }
 
-    /// What the guest last said at level error or on standard error since the last call of this: after
-    /// a trap, the panic's message.
+    /// What the guest last said at level error, or else has printed on standard error, since the last call of this:
+    /// after a trap, the panic's message.
     pub(super) fn take_complaint(&self) -> Option<String> {
         let mut state = self.0.lock();
         state.flush(LogSource::Stderr);
-        state.last_complaint.take()
+        state.complaint.take().map(|complaint| complaint.message)
     }
 
     pub(super) fn stream(&self, source: LogSource) -> LogStream {
@@ -62,9 +68,7 @@ impl GuestLog {
 impl State {
     fn line(&mut self, level: LogLevel, source: LogSource, message: &str) {
         let message = &message[..message.floor_char_boundary(self.line_bytes_max)];
-        if level == LogLevel::Error || source == LogSource::Stderr {
-            self.last_complaint = Some(message.to_owned());
-        }
+        self.note_complaint(level, source, message);
         let moment = now();
         if moment.duration_since(self.second) >= Duration::from_secs(1) {
             (self.second, self.lines_this_second) = (moment, 0);
@@ -76,6 +80,24 @@ impl State {
         self.lines_this_second += 1;
         let dropped_before = std::mem::take(&mut self.dropped);
         self.sink.send(LogLine { level, source, message: message.to_owned(), dropped_before });
+    }
+
+    /// The last line at level error stands for itself. What is only printed is kept whole: tracebacks have their point in
+    /// the middle, and runtimes write about their own end behind it.
+    fn note_complaint(&mut self, level: LogLevel, source: LogSource, message: &str) {
+        let new = || Complaint { source, message: message.to_owned() };
+        match &mut self.complaint {
+            _ if level == LogLevel::Error => self.complaint = Some(new()),
+            _ if source != LogSource::Stderr => {}
+            None => self.complaint = Some(new()),
+            Some(Complaint { source: LogSource::Stderr, message: printed }) => {
+                if printed.len() + message.len() < self.line_bytes_max {
+                    printed.push('\n');
+                    printed.push_str(message);
+                }
+            }
+            Some(_) => {}
+        }
     }
 
     fn partial(&mut self, source: LogSource) -> &mut Vec<u8> {

@@ -11,6 +11,7 @@ use super::*;
 use crate::ids::{Offset, PartitionIndex, TopicName};
 use crate::plugin::*;
 
+mod conformance;
 mod interceptors;
 mod limits;
 mod measure;
@@ -24,11 +25,14 @@ fn guest(name: &str) -> Vec<u8> {
     built(&format!("{name}.wasm"))
 }
 
+fn guests_directory() -> PathBuf {
+    std::env::var_os("TIDEMILL_GUESTS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/guests"), PathBuf::from)
+}
+
 /// What tools/build-guests left.
 fn built(file: &str) -> Vec<u8> {
-    let directory = std::env::var_os("TIDEMILL_GUESTS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/guests"), PathBuf::from);
-    let path = directory.join(file);
+    let path = guests_directory().join(file);
     std::fs::read(&path).unwrap_or_else(|error| {
         panic!("{} cannot be read ({error}): run `make guests` (or tools/build-guests) first", path.display())
     })

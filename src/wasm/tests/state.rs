@@ -15,13 +15,15 @@ type Timers = BTreeMap<(TimerDomain, Vec<u8>), (i64, Bytes)>;
 
 /// The store `s` in memory, of which nothing expires. The key `panic` panics, `fail` fails.
 #[derive(Clone, Default)]
-struct MemoryState {
+pub(super) struct MemoryState {
     entries: Arc<Mutex<BTreeMap<Vec<u8>, Bytes>>>,
     expires: Arc<Mutex<Vec<i64>>>,
     timers: Arc<Mutex<Timers>>,
     bytes_max: Option<usize>,
     /// The number that the store has in this call.
     number: u32,
+    /// The store's name, if it is not `s`.
+    pub(super) name: Option<&'static str>,
 }
 
 impl MemoryState {
@@ -44,10 +46,8 @@ impl MemoryState {
 
 impl StateAccess for MemoryState {
     fn open(&mut self, name: &str) -> Result<StoreId, StateError> {
-        match name {
-            "s" => Ok(StoreId(self.number)),
-            _ => Err(StateError::UnknownStore(name.to_owned())),
-        }
+        let is_known = name == self.name.unwrap_or("s");
+        is_known.then_some(StoreId(self.number)).ok_or_else(|| StateError::UnknownStore(name.to_owned()))
     }
 
     fn get(&mut self, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, StateError> {
@@ -141,7 +141,7 @@ fn page(entries: impl Iterator<Item = (Bytes, Bytes)>, limits: PageLimits) -> Pa
     page
 }
 
-fn around(state: &MemoryState) -> Surroundings {
+pub(super) fn around(state: &MemoryState) -> Surroundings {
     Surroundings { state: Box::new(state.clone()), now: 1_700_000_000_123, stream_time: Some(41), seed: 7 }
 }
 
