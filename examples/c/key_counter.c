@@ -17,6 +17,8 @@ typedef exports_tidemill_plugin_typed_processor_record_in_t record_in;
 typedef exports_tidemill_plugin_typed_processor_list_record_out_t records_out;
 typedef exports_tidemill_plugin_typed_processor_record_out_t record_out;
 typedef exports_tidemill_plugin_typed_processor_fault_t fault;
+typedef exports_tidemill_plugin_typed_processor_domain_t domain;
+typedef exports_tidemill_plugin_typed_processor_list_timer_t timers;
 typedef processor_typed_string_t string;
 
 static string output_topic;
@@ -85,4 +87,13 @@ bool exports_tidemill_plugin_typed_processor_process(source *source, records_in 
     exports_tidemill_plugin_typed_processor_source_free(source);
     exports_tidemill_plugin_typed_processor_list_record_in_free(batch);
     return done;
+}
+
+/* It sets no timers, and so has none to be told of. */
+bool exports_tidemill_plugin_typed_processor_on_timers(domain domain, uint32_t attempt, timers *due, records_out *output,
+                                                       fault *refusal) {
+    (void)domain, (void)attempt, (void)refusal;
+    *output = (records_out){0};
+    exports_tidemill_plugin_typed_processor_list_timer_free(due);
+    return true;
 }

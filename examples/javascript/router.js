@@ -25,6 +25,9 @@ export const typedProcessor = {
     const routed = batch.map((record, index) => route(seen, record, index));
     return routed.filter((record) => record !== undefined);
   },
+
+  // It sets no timers.
+  onTimers: () => [],
 };
 
 function route(seen, record, index) {

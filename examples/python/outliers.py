@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.exports.typed_processor import RecordIn, RecordOut, Source
+from wit_world.exports.typed_processor import RecordIn, RecordOut, Source, Timer
 from wit_world.imports import config, metrics
 from wit_world.imports.state import Store
+from wit_world.imports.timers import Domain
 from wit_world.imports.types import Context, Fault, FaultReason
 
 
@@ -80,6 +81,10 @@ class TypedProcessor(exports.TypedProcessor):
                     value = json.dumps(alert).encode()
                     alerts.append(RecordOut(settings.output, None, None, record.key, value, record.headers, index))
             return alerts
+
+    def on_timers(self, domain: Domain, attempt: int, due: list[Timer]) -> list[RecordOut]:
+        # It sets none.
+        return []
 
 
 def judge(sensors: Store, record: RecordIn) -> dict | None:

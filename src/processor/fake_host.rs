@@ -241,12 +241,7 @@ impl ProcessorInstance for FakeInstance {
                     };
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
-                "say" => self.options.log.send(LogLine {
-                    level: LogLevel::Info,
-                    source: LogSource::Log,
-                    message: rest.into(),
-                    dropped_before: 0,
-                }),
+                "say" => say(&self.options, rest),
                 _ => out.push(new),
             }
         }
@@ -300,6 +295,11 @@ fn set_timer(surroundings: &mut Surroundings, text: &str) -> Result<(), StateErr
     let mut next = || parts.next().unwrap_or_default();
     let (domain, id, at, payload) = (next(), next(), next().parse().unwrap(), next());
     surroundings.state.set_timer(domain_of(domain), id.as_bytes(), at, payload.as_bytes())
+}
+
+fn say(options: &InstanceOptions, text: &str) {
+    let (level, source) = (LogLevel::Info, LogSource::Log);
+    options.log.send(LogLine { level, source, message: text.into(), dropped_before: 0 });
 }
 
 fn ambient(surroundings: &Surroundings, attempt: u32) -> String {

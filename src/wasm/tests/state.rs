@@ -11,14 +11,14 @@ const KEY_BYTES_MAX: usize = 64;
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Times and payloads by domain and id.
-type Timers = BTreeMap<(TimerDomain, Vec<u8>), (i64, Bytes)>;
+pub(super) type Timers = BTreeMap<(TimerDomain, Vec<u8>), (i64, Bytes)>;
 
 /// The store `s` in memory, of which nothing expires. The key `panic` panics, `fail` fails.
 #[derive(Clone, Default)]
 pub(super) struct MemoryState {
     entries: Arc<Mutex<BTreeMap<Vec<u8>, Bytes>>>,
     expires: Arc<Mutex<Vec<i64>>>,
-    timers: Arc<Mutex<Timers>>,
+    pub(super) timers: Arc<Mutex<Timers>>,
     bytes_max: Option<usize>,
     /// The number that the store has in this call.
     number: u32,

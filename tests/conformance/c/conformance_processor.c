@@ -78,6 +78,8 @@ bool exports_tidemill_plugin_typed_processor_init(context *context, string *erro
     return !is_refused;
 }
 
+static const char *const DOMAINS[] = {"event", "processing"};
+
 /* Sends a record with another value. Key and headers move to it. */
 static record_out *send(records_out *sent, record_in *record, size_t index, optional_bytes value) {
     sent->ptr = grown(sent->ptr, (sent->len + 1) * sizeof(record_out));
@@ -159,6 +161,10 @@ static bool obey_question(text verb, text words, const source *source, record_in
         } else {
             add_text(&answer, literal("-"));
         }
+    } else if (is(verb, "cancel")) {
+        uint8_t domain = place(next_word(&words), DOMAINS, 2);
+        bytes id = bytes_of(words);
+        add_text(&answer, literal(tidemill_plugin_timers_cancel(domain, &id) ? "true" : "false"));
     } else if (is(verb, "random")) {
         uint64_t first = tidemill_plugin_random_next();
         add_format(&answer, "%" PRIu64 " %" PRIu64, first, tidemill_plugin_random_next());
@@ -206,6 +212,10 @@ static bool obey(const source *source, record_in *record, size_t index, records_
     } else if (is(verb, "count")) {
         string counter = string_of(next_word(&words));
         tidemill_plugin_metrics_add(&counter, number(words));
+    } else if (is(verb, "timer")) {
+        uint8_t domain = place(next_word(&words), DOMAINS, 2);
+        bytes id = bytes_of(next_word(&words));
+        tidemill_plugin_timers_set(domain, &id, (int64_t)number(words), &record->value.val);
     } else if (is(verb, "reject") || is(verb, "retry") || is(verb, "fatal")) {
         fault->index = (uint32_t)index;
         fault->reason = place(verb, REASONS, 3);
@@ -235,5 +245,34 @@ bool exports_tidemill_plugin_typed_processor_process(source *source, records_in 
     }
     exports_tidemill_plugin_typed_processor_source_free(source);
     exports_tidemill_plugin_typed_processor_list_record_in_free(batch);
+    return is_done;
+}
+
+bool exports_tidemill_plugin_typed_processor_on_timers(uint8_t domain, uint32_t attempt,
+                                                       exports_tidemill_plugin_typed_processor_list_timer_t *due,
+                                                       records_out *sent, fault *fault) {
+    *sent = (records_out){0};
+    bool is_done = true;
+    for (size_t index = 0; index < due->len && is_done; index++) {
+        exports_tidemill_plugin_typed_processor_timer_t *timer = &due->ptr[index];
+        text payload = {timer->payload.ptr, timer->payload.len};
+        if (is(payload, "reject")) {
+            fault->index = (uint32_t)index;
+            fault->reason = 0;
+            fault->message = copied(literal("a bad timer"));
+            is_done = false;
+        } else {
+            built line = {0};
+            add_format(&line, "%s %" PRId64 " %" PRIu32 " ", DOMAINS[domain], timer->at, attempt);
+            add_text(&line, payload);
+            record_in record = {.key = {true, timer->id}};
+            timer->id = (bytes){0};
+            send(sent, &record, index, some(line));
+        }
+    }
+    if (!is_done) {
+        exports_tidemill_plugin_typed_processor_list_record_out_free(sent);
+    }
+    exports_tidemill_plugin_typed_processor_list_timer_free(due);
     return is_done;
 }

@@ -6,6 +6,7 @@ import { write } from 'tidemill:plugin/log@0.1.0';
 import { add } from 'tidemill:plugin/metrics@0.1.0';
 import { next } from 'tidemill:plugin/random@0.1.0';
 import { Store } from 'tidemill:plugin/state@0.1.0';
+import { cancel, set as setTimer } from 'tidemill:plugin/timers@0.1.0';
 
 import { bytes, command, grow, spin, start, text, trap } from './conformance.js';
 import { typedProcessor as example } from '../../../examples/javascript/router.js';
@@ -24,6 +25,15 @@ export const typedProcessor = {
     const sent = [];
     batch.forEach((record, index) => obey(source, record, index, sent));
     return sent;
+  },
+
+  onTimers(domain, attempt, due) {
+    return due.map(({ id, at, payload }, index) => {
+      if (text(payload) === 'reject') throw { index, reason: 'reject', message: 'a bad timer' };
+      const name = domain === 'event-time' ? 'event' : 'processing';
+      const value = bytes(`${name} ${at} ${attempt} ${text(payload)}`);
+      return { topic: 'out', key: id, value, headers: [], source: index };
+    });
   },
 };
 
@@ -65,6 +75,8 @@ function obey(source, record, index, sent) {
       const entries = page.entries.map(({ key, value }) => `${text(key)}=${text(value)}`);
       return answer(...entries, page.more ? 'more' : 'end');
     }
+    case 'timer': return setTimer(`${words[0]}-time`, bytes(words[1]), BigInt(words[2]), record.value);
+    case 'cancel': return answer(cancel(`${words[0]}-time`, bytes(words[1])));
     case 'clock': return answer(now(), streamTime() ?? '-');
     case 'random': return answer(next(), next());
     case 'ambient': return answer(Date.now(), Math.random());

@@ -6,9 +6,10 @@ import time
 import outliers
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.exports.typed_processor import RecordIn, RecordOut, Source
-from wit_world.imports import clock, config, log, metrics, random
+from wit_world.exports.typed_processor import RecordIn, RecordOut, Source, Timer
+from wit_world.imports import clock, config, log, metrics, random, timers
 from wit_world.imports.state import Direction, KeyRange, Store
+from wit_world.imports.timers import Domain
 from wit_world.imports.types import Context, Fault, FaultReason
 
 from conformance import command, spin, start
@@ -33,6 +34,20 @@ class TypedProcessor(exports.TypedProcessor):
         for index, record in enumerate(batch):
             obey(source, record, index, sent)
         return sent
+
+    def on_timers(self, domain: Domain, attempt: int, due: list[Timer]) -> list[RecordOut]:
+        sent: list[RecordOut] = []
+        for index, timer in enumerate(due):
+            if timer.payload == b"reject":
+                raise Err(Fault(index, FaultReason.REJECT, "a bad timer"))
+            name = "event" if domain == Domain.EVENT_TIME else "processing"
+            value = f"{name} {timer.at} {attempt} {timer.payload.decode()}".encode()
+            sent.append(RecordOut("out", None, None, timer.id, value, [], index))
+        return sent
+
+
+def domain_of(word: str) -> Domain:
+    return Domain.EVENT_TIME if word == "event" else Domain.PROCESSING_TIME
 
 
 def obey(source: Source, record: RecordIn, index: int, sent: list[RecordOut]) -> None:
@@ -88,6 +103,10 @@ def obey(source: Source, record: RecordIn, index: int, sent: list[RecordOut]) ->
             page = Store("s").scan(key_range, Direction[direction.upper()], int(limit))
             entries = [f"{entry.key.decode()}={entry.value.decode()}" for entry in page.entries]
             answer(*entries, "more" if page.more else "end")
+        case ["timer", domain, key, at]:
+            timers.set(domain_of(domain), key.encode(), int(at), record.value or b"")
+        case ["cancel", domain, key]:
+            answer(str(timers.cancel(domain_of(domain), key.encode())).lower())
         case ["clock"]:
             stream_time = clock.stream_time()
             answer(clock.now(), "-" if stream_time is None else stream_time)

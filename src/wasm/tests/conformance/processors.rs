@@ -1,5 +1,7 @@
 //! The list's items for processors.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::wasm::random::SplitMix64;
 
@@ -147,6 +149,56 @@ fn places_and_times_are_told() {
         let answers = guest.answers(&["where", "where"]);
         let place = |index| format!("in 0 2 {} {}", FIRST_OFFSET + index, FIRST_TIMESTAMP + index);
         assert_eq!(answers, [place(0), place(1)], "{:?}", guest.language);
+    }
+}
+
+/// Timers as the broker hands them over: at `FIRST_TIMESTAMP`, and each a millisecond later.
+fn due(timers: &[(&str, &str)]) -> InputBatch {
+    let timer = |(id, payload): &(&str, &str)| Content {
+        key: Some(id.as_bytes().to_vec()),
+        value: Some(payload.as_bytes().to_vec()),
+        headers: vec![],
+    };
+    InputBatch { attempt: 3, ..input(&timers.iter().map(timer).collect::<Vec<_>>()) }
+}
+
+#[test]
+fn timers_are_set_cancelled_and_fired() {
+    for mut guest in guests() {
+        let language = guest.language;
+        let commands = [
+            "timer event größe 1700000000123",
+            "timer processing t 5",
+            "timer event gone 7",
+            "cancel event gone",
+            "cancel processing gone",
+        ];
+        assert_eq!(guest.answers(&commands), ["true", "false"], "{language:?}");
+        let payload = Bytes::from_static(b"value");
+        let expected = [
+            ((TimerDomain::Event, "größe".as_bytes().to_vec()), (1_700_000_000_123, payload.clone())),
+            ((TimerDomain::Processing, b"t".to_vec()), (5, payload)),
+        ];
+        assert_eq!(*guest.state.timers.lock(), BTreeMap::from(expected), "{language:?}");
+        let mut surroundings = around(&guest.state);
+        for (domain, name) in [(TimerDomain::Event, "event"), (TimerDomain::Processing, "processing")] {
+            let batch = due(&[("größe", "x y"), ("t", "")]);
+            let fired = guest.instance.on_timers(domain, &batch, &mut surroundings).unwrap();
+            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+            let fired: Vec<_> =
+                fired.iter().map(|sent| (text(sent.key), text(sent.value), sent.source_index)).collect();
+            let (first, second) = (FIRST_TIMESTAMP, FIRST_TIMESTAMP + 1);
+            let expected = [
+                ("größe".to_owned(), format!("{name} {first} 3 x y"), 0),
+                ("t".to_owned(), format!("{name} {second} 3 "), 1),
+            ];
+            assert_eq!(fired, expected, "{language:?}");
+        }
+        let bad = due(&[("a", "x"), ("b", "reject")]);
+        let fault = guest.instance.on_timers(TimerDomain::Event, &bad, &mut surroundings).unwrap_err();
+        let message = "a bad timer".to_owned();
+        let expected = ProcessFault::Record { index: 1, reason: FaultReason::Reject, message };
+        assert_eq!(fault, expected, "{language:?}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidemill_guest::bindings::flat_world::tidemill::plugin::state as wit;
+use tidemill_guest::timers::{self, Timer, TimerDomain};
 use tidemill_guest::{Context, Error, Level, Output, Processor, Record, Store, clock, config, count, log, random};
 
 struct Conformance;
@@ -73,6 +74,11 @@ impl Processor for Conformance {
             }
             ("add", [key, delta]) => Some(store.add(key, delta.parse()?).to_string().into_bytes()),
             ("scan", [first, last, direction, limit]) => Some(scan(first, last, direction, limit.parse()?)),
+            ("timer", [domain, id, at]) => {
+                timers::set(domain_of(domain)?, id, at.parse()?, record.value.unwrap_or_default());
+                return Ok(());
+            }
+            ("cancel", [domain, id]) => Some(timers::cancel(domain_of(domain)?, id).to_string().into_bytes()),
             ("clock", _) => {
                 let stream_time = clock::stream_time().map_or_else(|| "-".to_owned(), |time| time.to_string());
                 Some(format!("{} {stream_time}", clock::now()).into_bytes())
@@ -83,6 +89,24 @@ impl Processor for Conformance {
         };
         out.send("out", record.key, answer).headers_of(&record);
         Ok(())
+    }
+
+    fn on_timer(&mut self, timer: Timer<'_>, out: &mut Output) -> Result<(), Error> {
+        let Timer { domain, id, at, payload, attempt } = timer;
+        if payload == b"reject" {
+            return Err(Error::reject("a bad timer"));
+        }
+        let domain = if domain == TimerDomain::EventTime { "event" } else { "processing" };
+        out.send("out", id, format!("{domain} {at} {attempt} {}", text(payload)));
+        Ok(())
+    }
+}
+
+fn domain_of(word: &str) -> Result<TimerDomain, Error> {
+    match word {
+        "event" => Ok(TimerDomain::EventTime),
+        "processing" => Ok(TimerDomain::ProcessingTime),
+        _ => Err(Error::reject("no such time")),
     }
 }
 
