@@ -7,6 +7,7 @@ use super::definition::ProcessorDefinition;
 use super::logs::LogRing;
 use super::registry::Registry;
 use super::status::{TaskBoard, TaskState};
+use super::turns::Turns;
 use crate::clock::Clock;
 use crate::ids::{GroupId, TopicPartition, TransactionalId};
 use crate::plugin::{LogSink, PluginHost};
@@ -90,6 +91,7 @@ pub(super) struct TaskContext {
     pub board: Arc<TaskBoard>,
     pub logs: Arc<LogRing>,
     pub clock: Clock,
+    pub turns: Turns,
     pub tuning: Tuning,
     pub stop: watch::Receiver<bool>,
 }

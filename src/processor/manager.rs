@@ -10,6 +10,7 @@ use super::engine::panic_text;
 use super::status::{TaskBoard, TaskState};
 use super::supervisor::{ProcessorView, SupervisorOptions};
 use super::task::run_task;
+use super::turns::Turns;
 use crate::ids::{TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(super) struct Manager {
     pub name: String,
     pub options: Arc<SupervisorOptions>,
     pub view: Arc<ProcessorView>,
+    pub turns: Turns,
     pub changed: Arc<watch::Sender<u64>>,
     pub stop: watch::Receiver<bool>,
 }
@@ -146,6 +148,7 @@ impl Running {
             board: board.clone(),
             logs: manager.view.logs.clone(),
             clock: options.clock.clone(),
+            turns: manager.turns.clone(),
             tuning: options.tuning,
             stop: self.stop.subscribe(),
             input,

@@ -34,6 +34,7 @@ mod state_restore;
 pub mod status;
 pub mod supervisor;
 mod task;
+mod turns;
 mod unit;
 
 pub use broker_backend::BrokerBackend;

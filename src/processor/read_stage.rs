@@ -324,6 +324,7 @@ impl<'a> ReadStage<'a> {
         if self.unit.now < 0 {
             self.unit.now = self.context.clock.now().ms();
         }
+        let _turn = self.context.turns.take(&self.context.definition.name).await;
         self.with_engine(move |engine, unit| {
             let answer = engine.process(&span, attempt, unit);
             (span, answer)

@@ -9,6 +9,7 @@ use super::logs::{LogLimits, LogPage, LogRing};
 use super::manager::Manager;
 use super::registry::{Registry, RegistryError};
 use super::status::{TaskBoard, TaskState, TaskStatus};
+use super::turns::Turns;
 use crate::clock::Clock;
 use crate::ids::TopicPartition;
 use crate::plugin::PluginHost;
@@ -222,6 +223,7 @@ async fn supervise(
     changed: Arc<watch::Sender<u64>>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let turns = Turns::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let mut changes = options.registry.changes();
     let mut managers = JoinSet::new();
     let mut names: HashMap<tokio::task::Id, String> = HashMap::new();
@@ -241,6 +243,7 @@ async fn supervise(
                 name: definition.name.clone(),
                 options: options.clone(),
                 view,
+                turns: turns.clone(),
                 changed: changed.clone(),
                 stop: stop.clone(),
             };

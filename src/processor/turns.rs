@@ -1,0 +1,128 @@
+//! Turns of the processors' modules: who may run when there are fewer cores than calls.
+//!
+//! A call runs on a blocking thread, and as many run at a time as there are cores, and one more. No processor has more
+//! than the cores' number, so that one is left for whoever comes next, however long the calls before take. Where
+//! several wait, the processor goes first whose calls have taken the least time: start-time fair queueing, by time that
+//! was taken. Nobody saves up turns by waiting, and nobody who is alone waits.
+
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// The turns of one broker.
+#[derive(Clone)]
+pub struct Turns {
+    queue: Arc<Mutex<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    cores: usize,
+    running: usize,
+    /// The time at which the last turn began, in the time that processors have taken.
+    now: Duration,
+    processors: BTreeMap<String, Processor>,
+}
+
+#[derive(Default)]
+struct Processor {
+    /// How much time its calls have taken; not less than that of the last that began, when it comes anew.
+    taken: Duration,
+    running: usize,
+    waiting: VecDeque<oneshot::Sender<Turn>>,
+}
+
+/// The right to run. Given back when it is dropped, with the time that it was held.
+pub struct Turn {
+    turns: Turns,
+    processor: String,
+    began: Instant,
+}
+
+impl Turns {
+    /// Turns on so many cores.
+    pub fn new(cores: usize) -> Turns {
+        Turns { queue: Arc::new(Mutex::new(Queue { cores: cores.max(1), ..Queue::default() })) }
+    }
+
+    /// Waits for a turn of this processor.
+    pub async fn take(&self, processor: &str) -> Turn {
+        let turn = {
+            let mut queue = self.queue.lock();
+            let (sender, turn) = oneshot::channel();
+            let now = queue.now;
+            let known = queue.processors.entry(processor.to_owned()).or_default();
+            if known.is_idle() {
+                known.taken = known.taken.max(now);
+            }
+            known.waiting.push_back(sender);
+            turn
+        };
+        self.give();
+        // Dropped only with the queue, which this keeps.
+        turn.await.unwrap_or_else(|_| self.turn_of(processor))
+    }
+
+    fn turn_of(&self, processor: &str) -> Turn {
+        Turn { turns: self.clone(), processor: processor.to_owned(), began: Instant::now() }
+    }
+
+    /// Gives turns to whoever may have them.
+    fn give(&self) {
+        loop {
+            let Some((processor, waiter)) = self.queue.lock().next() else { return };
+            // Whoever does not wait any more drops the turn, which gives it back.
+            drop(waiter.send(self.turn_of(&processor)));
+        }
+    }
+}
+
+impl Queue {
+    /// Whose turn is next; it is counted as running.
+    fn next(&mut self) -> Option<(String, oneshot::Sender<Turn>)> {
+        if self.running > self.cores {
+            return None;
+        }
+        let may_run = |(_, processor): &(&String, &mut Processor)| {
+            processor.running < self.cores && !processor.waiting.is_empty()
+        };
+        let waiting = self.processors.iter_mut().filter(may_run);
+        let (name, processor) = waiting.min_by_key(|(_, processor)| processor.taken)?;
+        let waiter = processor.waiting.pop_front()?;
+        processor.running += 1;
+        self.running += 1;
+        self.now = self.now.max(processor.taken);
+        Some((name.clone(), waiter))
+    }
+
+    fn give_back(&mut self, processor: &str, held: Duration) {
+        self.running = self.running.saturating_sub(1);
+        let Some(known) = self.processors.get_mut(processor) else { return };
+        known.running = known.running.saturating_sub(1);
+        known.taken += held;
+        if known.is_idle() && known.taken <= self.now {
+            // It would begin anew with just this.
+            self.processors.remove(processor);
+        }
+    }
+}
+
+impl Processor {
+    fn is_idle(&self) -> bool {
+        self.running == 0 && self.waiting.is_empty()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let held = self.began.elapsed();
+        self.turns.queue.lock().give_back(&self.processor, held);
+        self.turns.give();
+    }
+}
+
+#[cfg(test)]
+mod tests;
