@@ -10,7 +10,7 @@ use super::context::TaskContext;
 use super::definition::Guarantee;
 use super::isolation::Refusal;
 use super::status::TaskState;
-use super::unit::Unit;
+use super::unit::{Unit, UnitCounts};
 use crate::ids::{Offset, ProducerIdent, TopicPartition};
 use crate::state::PendingUnit;
 use crate::wire::control_record::EndTransaction;
@@ -52,6 +52,7 @@ async fn commit_unit(
     let state = unit.state.take();
     let changelog = state.as_ref().map(|(changelog, _)| changelog.clone());
     let (first_record, next_offset, counts) = (unit.first_record, unit.next_offset, unit.counts);
+    let oldest = unit.oldest;
     let first_timer = unit.first_timer.take();
     let committed = CommittedOffset { offset: next_offset, metadata: unit.note().to_text() };
     let claimed = Some(producer).filter(|_| context.definition.guarantee == Guarantee::ExactlyOnce);
@@ -69,17 +70,8 @@ async fn commit_unit(
             if let Some((_, pending)) = state {
                 keep_state(context, pending, changelog_end).await?;
             }
-            context.board.update(|status| {
-                status.state = TaskState::Running;
-                status.cause = None;
-                status.committed_offset = Some(next_offset.value());
-                status.records_in += counts.records_in;
-                status.records_out += counts.records_out;
-                status.dead_letters += counts.dead_letters;
-                status.skipped += counts.skipped;
-                status.timers_fired += counts.timers;
-                status.commits += 1;
-            });
+            context.board.processor.committed(began.elapsed());
+            count(context, next_offset, counts, oldest);
             return Ok(next);
         }
         Err(error) => error,
@@ -117,6 +109,24 @@ async fn commit_unit(
         }
         BackendError::Fatal { .. } => CommitFailure::Fatal(cause),
     })
+}
+
+/// A unit is committed, up to this offset.
+fn count(context: &TaskContext, next_offset: Offset, counts: UnitCounts, oldest: Option<i64>) {
+    if oldest.is_some() {
+        context.board.meters.settled_unit();
+    }
+    context.board.update(|status| {
+        status.state = TaskState::Running;
+        status.cause = None;
+        status.committed_offset = Some(next_offset.value());
+        status.records_in += counts.records_in;
+        status.records_out += counts.records_out;
+        status.dead_letters += counts.dead_letters;
+        status.skipped += counts.skipped;
+        status.timers_fired += counts.timers;
+        status.commits += 1;
+    });
 }
 
 /// What a unit writes.

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 ///
 /// `poison` is rejected, `trap` traps, `panic` panics the host, `fatal` stops the task, `flaky` fails
 /// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
-/// `at PARTITION` goes to that partition, `say TEXT` logs, `count WORD` adds 1 to the word's counter in the store `counts`
+/// `at PARTITION` goes to that partition, `say TEXT` logs, `own COUNTER` adds 1 to that counter of the module's own, `count WORD` adds 1 to the word's counter in the store `counts`
 /// and writes `WORD=N`, `count-poison WORD` does so and is then rejected, `timer DOMAIN ID AT PAYLOAD` sets a timer,
 /// `cancel DOMAIN ID` takes one away, `ambient` writes the clocks, the seed and the attempt, `never` fails at each try.
 pub(crate) struct FakeHost {
@@ -230,8 +230,7 @@ impl ProcessorInstance for FakeInstance {
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
                 "ambient" => {
-                    let Surroundings { now, stream_time, seed, .. } = surroundings;
-                    let text = format!("{now} {stream_time:?} {seed} {}", batch.attempt);
+                    let text = ambient(surroundings, batch.attempt);
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
                 "never" => {
@@ -243,12 +242,8 @@ impl ProcessorInstance for FakeInstance {
                     let text = cancel_timer(surroundings, rest).map_err(ProcessFault::State)?;
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
-                "say" => self.options.log.send(LogLine {
-                    level: LogLevel::Info,
-                    source: LogSource::Log,
-                    message: rest.into(),
-                    dropped_before: 0,
-                }),
+                "say" => self.say(rest),
+                "own" => self.options.counters.add(rest, 1),
                 _ => out.push(new),
             }
         }
@@ -294,6 +289,22 @@ impl ProcessorInstance for FakeInstance {
         }
         out.build(due.record_count()).map_err(|bad| ProcessFault::BadOutput(bad.0))
     }
+
+    fn memory_bytes(&self) -> u64 {
+        64 << 10
+    }
+}
+
+impl FakeInstance {
+    fn say(&self, text: &str) {
+        let (level, source) = (LogLevel::Info, LogSource::Log);
+        self.options.log.send(LogLine { level, source, message: text.into(), dropped_before: 0 });
+    }
+}
+
+fn ambient(surroundings: &Surroundings, attempt: u32) -> String {
+    let Surroundings { now, stream_time, seed, .. } = surroundings;
+    format!("{now} {stream_time:?} {seed} {attempt}")
 }
 
 /// `DOMAIN ID AT PAYLOAD`, the domain being `event` or `processing`.

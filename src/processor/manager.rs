@@ -125,7 +125,7 @@ impl Running {
 
     fn start_task(&mut self, manager: &Manager, input: TopicPartition) {
         let Some(topic) = self.topics.get(&input.topic) else { return };
-        let board = Arc::new(TaskBoard::new(&input, manager.changed.clone()));
+        let board = Arc::new(TaskBoard::new(&input, manager.changed.clone(), manager.view.meters.clone()));
         manager.view.boards.lock().insert(input.clone(), board.clone());
         let options = &manager.options;
         let context = TaskContext {

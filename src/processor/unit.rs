@@ -51,6 +51,8 @@ pub struct Unit {
     pub first_offset: Offset,
     /// The offset of the first source record in it.
     pub first_record: Option<Offset>,
+    /// The timestamp of the first record of the batch that its first record is from.
+    pub oldest: Option<i64>,
     /// The first timer in it.
     pub first_timer: Option<(TimerDomain, Timer)>,
     /// What it has in it.
@@ -76,6 +78,7 @@ impl Unit {
             next_offset: position,
             first_offset: position,
             first_record: None,
+            oldest: None,
             first_timer: None,
             counts: UnitCounts::default(),
             compression: Compression::default(),

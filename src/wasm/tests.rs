@@ -95,6 +95,7 @@ impl Fixture {
                 partition: PartitionIndex::ZERO,
             },
             log: lines_to(&self.lines),
+            counters: CounterSink::none(),
         }
     }
 
