@@ -209,10 +209,7 @@ impl ProcessorInstance for FakeInstance {
                 }
                 "panic" => panic!("the host has a bug"),
                 "drop" => {}
-                "big" => {
-                    let big = vec![b'x'; 2 << 20];
-                    out.push(NewOutput { value: Some(&big), ..new });
-                }
+                "big" => out.push(NewOutput { value: Some(&vec![b'x'; 2 << 20]), ..new }),
                 "to" => {
                     let (topic, text) = rest.split_once(' ').unwrap();
                     out.push(NewOutput { topic, value: Some(text.as_bytes()), ..new });

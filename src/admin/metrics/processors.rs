@@ -53,7 +53,7 @@ impl Processors {
         family(encoder, ("guest_cpu_seconds", help, MetricType::Counter), seconds, |mut encoder, value| {
             encoder.encode_counter::<NoLabelSet, f64, u64>(&value, None)
         })?;
-        let gauges: [(_, _, fn(&ProcessorMetrics) -> u64); 3] = [
+        let gauges: [(&str, &str, Size); 3] = [
             ("guest_memory_bytes", "Linear memory of its instances", |metrics| metrics.guest_memory_bytes),
             ("state_bytes", "What the entries of its state weigh, roughly", |metrics| metrics.state_bytes),
             ("timers_pending", "Timers that are set and have not fired", |metrics| metrics.timers_pending),
@@ -119,6 +119,9 @@ impl Collector for Processors {
         self.encode_states(&mut encoder)
     }
 }
+
+/// One of a processor's sizes.
+type Size = fn(&ProcessorMetrics) -> u64;
 
 type Labels<'a> = Vec<(&'a str, String)>;
 
