@@ -216,6 +216,7 @@ async fn start_processors(
         LogLimits { lines_per_second_max: config.processors.log_lines_per_second, ..LogLimits::default() };
     let path = config.data_dir.join("state");
     let state = tokio::task::spawn_blocking(move || StateDatabase::open(&path, STATE_CACHE_BYTES)).await??;
+    broker.set_kept_groups(registry.kept_groups());
     broker.set_partitioner_modules(registry.partitioner_modules());
     let backend = Arc::new(Backend::Broker(BrokerBackend::new(Arc::clone(broker))));
     tasks.spawn(keep_movers(Arc::clone(broker), Arc::clone(&backend), Arc::clone(&registry), stop));

@@ -225,6 +225,10 @@ impl ProcessorInstance for Copy {
     ) -> Result<OutputBatch, ProcessFault> {
         Err(ProcessFault::GaveUp("a copy sets no timers".to_owned()))
     }
+
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// The next record's bytes from its key's length on.

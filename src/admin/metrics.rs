@@ -2,6 +2,8 @@
 //!
 //! The counters live where things happen; here they are only read and written out.
 
+mod processors;
+
 use super::{AdminState, ApiError};
 use crate::interceptor::Link;
 use axum::extract::State;
@@ -20,6 +22,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(super) async fn metrics(State(state): State<AdminState>) -> Result<Response, ApiError> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Interceptors(state.attachments.links())));
+    registry.register_collector(Box::new(processors::Processors::of(&state)));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "BUG", error.to_string()))?;

@@ -123,5 +123,12 @@ fn shown(state: &AdminState, definition: &ProcessorDefinition) -> Value {
         fields.insert("last_error".into(), json!(last_error));
         fields.insert("tasks".into(), json!(status.tasks));
     }
+    if let Some(metrics) = state.supervisor.metrics(&definition.name) {
+        fields.insert("guest_cpu_seconds".into(), json!(metrics.guest_cpu_seconds));
+        fields.insert("guest_memory_bytes".into(), json!(metrics.guest_memory_bytes));
+        fields.insert("state_bytes".into(), json!(metrics.state_bytes));
+        fields.insert("timers_pending".into(), json!(metrics.timers_pending));
+        fields.insert("counters".into(), json!(metrics.own));
+    }
     Value::Object(fields)
 }

@@ -1,5 +1,7 @@
 //! The admin API over a bound port, with a cluster in memory and a plugin host written in Rust.
 
+mod open_metrics;
+
 use super::*;
 use crate::broker::fixture::TestBroker;
 use crate::processor::tests::{Fixture, within};
@@ -353,4 +355,42 @@ async fn an_address_in_use_is_an_error_and_no_panic() {
     let first = AdminListener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let error = AdminListener::bind(first.address()).await.unwrap_err();
     assert!(error.to_string().starts_with("the admin API cannot listen on 127.0.0.1:"));
+}
+
+/// `/metrics` of an API with a processor that has done a bit of everything, read by a strict parser.
+#[tokio::test]
+async fn processors_tell_prometheus_what_they_do() {
+    let api = Api::new().await;
+    api.call("POST", "/v1/modules?name=echo", "the module").await;
+    let body = json!({"module": "echo", "inputs": ["in"], "outputs": ["out"], "on_error": {"retries": 0}});
+    api.deploy("p", body).await;
+    api.fixture.append(&["a", "own seen", "own seen", "own \"Odd\"\n", "poison", "drop"]);
+    crate::processor::tests::until_task(&api.supervisor, |task| task.records_in == 6).await;
+    let url = format!("{}/metrics", api.base);
+    let text =
+        tokio::task::spawn_blocking(move || ureq::get(&url).call().unwrap().body_mut().read_to_string());
+    let text = within(text).await.unwrap().unwrap();
+    let found = open_metrics::parse(&text);
+    let value = |series: &str| *found.get(series).unwrap_or_else(|| panic!("no {series} in:\n{text}"));
+    for (name, expected) in
+        [("records_in", 6.0), ("records_out", 1.0), ("dead_letters", 1.0), ("aborts", 0.0)]
+    {
+        assert_eq!(value(&format!("tidemill_processor_{name}_total{{processor=\"p\"}}")), expected, "{name}");
+    }
+    // The call that failed because of the poison was made again in parts, and counted again.
+    assert!(value(r#"tidemill_processor_plugin_counter_total{processor="p",counter="seen"}"#) >= 2.0);
+    assert!(value(r#"tidemill_processor_plugin_counter_total{processor="p",counter="other"}"#) >= 1.0);
+    assert!(value(r#"tidemill_processor_guest_cpu_seconds_total{processor="p"}"#) > 0.0);
+    assert_eq!(value(r#"tidemill_processor_guest_memory_bytes{processor="p"}"#), 65536.0);
+    let commits = value(r#"tidemill_processor_commits_total{processor="p"}"#);
+    assert_eq!(value(r#"tidemill_processor_commit_seconds_bucket{le="+Inf",processor="p"}"#), commits);
+    assert_eq!(value(r#"tidemill_processor_state{processor="p",state="running"}"#), 1.0);
+    let task = r#"processor="p",topic="in",partition="0""#;
+    assert_eq!(value(&format!("tidemill_processor_task_state{{{task},state=\"running\"}}")), 1.0);
+    assert_eq!(value(&format!("tidemill_processor_lag_records{{{task}}}")), 0.0);
+    assert_eq!(value(&format!("tidemill_processor_lag_seconds{{{task}}}")), 0.0);
+    let (_, described) = api.call("GET", "/v1/processors/p", "").await;
+    assert!(described["counters"]["seen"].as_u64().unwrap() >= 2, "{described}");
+    assert_eq!(described["guest_memory_bytes"], 65536);
+    api.supervisor.stop().await;
 }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::coordinator::group::{self, GroupConfig, GroupShard};
 use crate::coordinator::txn::{self, TxnConfig, TxnShard};
-use crate::coordinator::{CoordinatorSettings, RequestId, ShardHandle, Unavailable};
+use crate::coordinator::{CoordinatorSettings, KeptGroupNames, RequestId, ShardHandle, Unavailable};
 use crate::disk::Disk;
 use crate::ids::{
     GroupId, PartitionIndex, TopicName, TopicPartition, TransactionalId, coordinator_partition,
@@ -58,6 +58,7 @@ pub(super) fn settings(
             transactional_id_expiration: config.transactions.transactional_id_expiration,
             ..TxnConfig::default()
         },
+        kept_groups: Arc::default(),
         offsets_topic: TopicName::new(OFFSETS_TOPIC),
         transaction_topic: TopicName::new(TRANSACTION_TOPIC),
         shutdown,
@@ -68,6 +69,11 @@ impl Broker {
     /// How long the text beside a committed offset may be (`offset.metadata.max.bytes`).
     pub fn offset_metadata_bytes_max(&self) -> usize {
         self.config.groups.offset_metadata_bytes_max
+    }
+
+    /// Says whose committed offsets never expire; until this is called nobody's do.
+    pub fn set_kept_groups(&self, groups: Arc<KeptGroupNames>) {
+        self.coordinators.settings().kept_groups.store(Some(groups));
     }
 
     /// Makes sure that the internal topic behind a coordinator exists.

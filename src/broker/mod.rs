@@ -37,6 +37,7 @@ use crate::metadata::{MetadataImage, MetadataRecord, MetadataStore};
 use crate::partition::{Partition, PartitionError, PartitionRegistry, StartReport};
 
 pub use crate::config::topic_config::TopicPartitioner;
+pub use crate::coordinator::KeptGroupNames;
 pub use cleaner::Uncleanable;
 pub use configs::ChangeMode;
 pub use coordination::{CoordinatorKind, PendingReply};

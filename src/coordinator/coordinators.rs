@@ -1,20 +1,22 @@
 //! All shards of this broker: each is started when first needed, or at start if its log holds
 //! something, so that decided transactions end and timed-out ones abort without anybody asking.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use dashmap::DashMap;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, Timestamp};
 use crate::coordinator::Replayed;
-use crate::coordinator::group::{self, GroupConfig, GroupOutput, GroupRecord, GroupShard};
+use crate::coordinator::group::{self, GroupConfig, GroupOutput, GroupRecord, GroupShard, KeptGroups};
 use crate::coordinator::markers;
 use crate::coordinator::runtime::{Shard, ShardHandle, ShardSurroundings, Unavailable, spawn};
 use crate::coordinator::txn::{self, TxnConfig, TxnOutput, TxnRecord, TxnShard};
 use crate::disk::Disk;
-use crate::ids::{CoordinatorEpoch, PartitionIndex, TopicName, TopicPartition};
+use crate::ids::{CoordinatorEpoch, GroupId, PartitionIndex, TopicName, TopicPartition};
 use crate::partition::{Partition, PartitionRegistry};
 
 /// What all shards share.
@@ -30,6 +32,8 @@ pub struct CoordinatorSettings {
     pub group: GroupConfig,
     /// Options of transaction shards.
     pub txn: TxnConfig,
+    /// Whose offsets do not expire.
+    pub kept_groups: Arc<KeptGroupsSource>,
     /// The groups' internal topic.
     pub offsets_topic: TopicName,
     /// The transactions' internal topic.
@@ -37,6 +41,12 @@ pub struct CoordinatorSettings {
     /// Turns true when the broker stops.
     pub shutdown: watch::Receiver<bool>,
 }
+
+/// The groups that a higher room keeps: always as they are now.
+pub type KeptGroupNames = ArcSwap<BTreeSet<GroupId>>;
+
+/// Where the shards look for them; nothing there until it is known what is deployed.
+pub type KeptGroupsSource = ArcSwapOption<KeptGroupNames>;
 
 /// All shards of this broker.
 #[derive(Clone)]
@@ -88,10 +98,13 @@ impl Coordinators {
     pub fn group_shard(&self, index: PartitionIndex) -> Result<ShardHandle<GroupShard>, Unavailable> {
         let settings = &self.shared.settings;
         let config = settings.group.clone();
-        let effects = Box::new(|effect: group::Effect| match effect {});
-        self.shard(&self.shared.groups, &settings.offsets_topic, index, effects, move || {
-            GroupShard::new(config.clone())
-        })
+        let kept = Arc::clone(&settings.kept_groups);
+        let kind = Kind {
+            empty: Box::new(move || GroupShard::new(config.clone())),
+            effects: Box::new(|effect: group::Effect| match effect {}),
+            tick: Box::new(move || group::Event::Tick { kept: kept_groups(&kept) }),
+        };
+        self.shard(&self.shared.groups, &settings.offsets_topic, index, kind)
     }
 
     /// The shard of one partition of the transactions' topic.
@@ -99,13 +112,15 @@ impl Coordinators {
         let settings = &self.shared.settings;
         let config = settings.txn.clone();
         let markers = self.shared.marker_effects.clone();
-        let effects = Box::new(move |effect| {
-            // The task that writes markers ends only with the broker.
-            let _ = markers.send((index, effect));
-        });
-        self.shard(&self.shared.txns, &settings.transaction_topic, index, effects, move || {
-            TxnShard::new(config.clone())
-        })
+        let kind = Kind {
+            empty: Box::new(move || TxnShard::new(config.clone())),
+            effects: Box::new(move |effect| {
+                // The task that writes markers ends only with the broker.
+                let _ = markers.send((index, effect));
+            }),
+            tick: Box::new(|| txn::Event::Tick),
+        };
+        self.shard(&self.shared.txns, &settings.transaction_topic, index, kind)
     }
 
     /// Tells every group shard that a topic's offsets mean nothing any more.
@@ -122,8 +137,7 @@ impl Coordinators {
         shards: &DashMap<PartitionIndex, ShardHandle<S>>,
         topic: &TopicName,
         index: PartitionIndex,
-        effects: Box<dyn Fn(S::Effect) + Send + Sync>,
-        empty: impl Fn() -> S + Send + Sync + 'static,
+        kind: Kind<S>,
     ) -> Result<ShardHandle<S>, Unavailable> {
         if let Some(shard) = shards.get(&index).filter(|shard| !shard.is_closed()) {
             return Ok(shard.clone());
@@ -134,8 +148,9 @@ impl Coordinators {
                 partition,
                 disk: self.shared.settings.disk.clone(),
                 clock: self.shared.settings.clock.clone(),
-                empty: Box::new(empty),
-                effects,
+                empty: kind.empty,
+                effects: kind.effects,
+                tick: kind.tick,
                 shutdown: self.shared.settings.shutdown.clone(),
             })
         };
@@ -150,6 +165,20 @@ impl Coordinators {
     fn partition(&self, topic: &TopicName, index: PartitionIndex) -> Result<Arc<Partition>, Unavailable> {
         let topic_partition = TopicPartition::new(topic.clone(), index);
         self.shared.settings.partitions.get(&topic_partition).ok_or(Unavailable)
+    }
+}
+
+/// What differs between the two kinds of shards.
+struct Kind<S: Shard> {
+    empty: Box<dyn Fn() -> S + Send + Sync>,
+    effects: Box<dyn Fn(S::Effect) + Send + Sync>,
+    tick: Box<dyn Fn() -> S::Event + Send + Sync>,
+}
+
+fn kept_groups(source: &KeptGroupsSource) -> KeptGroups {
+    match source.load_full() {
+        Some(names) => KeptGroups::Known(names.load_full()),
+        None => KeptGroups::Unknown,
     }
 }
 
@@ -173,10 +202,6 @@ impl Shard for GroupShard {
 
     fn next_deadline(&self) -> Option<Timestamp> {
         GroupShard::next_deadline(self)
-    }
-
-    fn tick() -> group::Event {
-        group::Event::Tick
     }
 
     fn encode(record: &GroupRecord) -> (Bytes, Option<Bytes>) {
@@ -208,10 +233,6 @@ impl Shard for TxnShard {
 
     fn next_deadline(&self) -> Option<Timestamp> {
         TxnShard::next_deadline(self)
-    }
-
-    fn tick() -> txn::Event {
-        txn::Event::Tick
     }
 
     fn encode(record: &TxnRecord) -> (Bytes, Option<Bytes>) {

@@ -9,7 +9,7 @@ pub mod markers;
 pub mod runtime;
 pub mod txn;
 
-pub use coordinators::{CoordinatorSettings, Coordinators};
+pub use coordinators::{CoordinatorSettings, Coordinators, KeptGroupNames};
 pub use runtime::{ShardHandle, Unavailable};
 
 use crate::ids::{Offset, ProducerIdent};

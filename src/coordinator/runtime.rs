@@ -50,8 +50,6 @@ pub trait Shard: Send + 'static {
     fn resume(&mut self, now: Timestamp, epoch: CoordinatorEpoch) -> Vec<Self::Effect>;
     /// When the next tick is due.
     fn next_deadline(&self) -> Option<Timestamp>;
-    /// The event that says that time has passed.
-    fn tick() -> Self::Event;
     /// A record's key and value, as Kafka writes them.
     fn encode(record: &Self::Record) -> (Bytes, Option<Bytes>);
     /// The record of a stored key and value; `None` for kinds of a newer version.
@@ -129,6 +127,8 @@ pub struct ShardSurroundings<S: Shard> {
     pub empty: Box<dyn Fn() -> S + Send + Sync>,
     /// Where effects go.
     pub effects: Box<dyn Fn(S::Effect) + Send + Sync>,
+    /// The event that says that time has passed, with what the shard must know then.
+    pub tick: Box<dyn Fn() -> S::Event + Send + Sync>,
     /// Turns true when the broker stops.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -314,7 +314,7 @@ impl<'a, S: Shard> Runner<'a, S> {
                     Some(message) => self.handle(message),
                     None => return Ended::Closed,
                 },
-                () = sleep_or_never(tick_in) => self.step(S::tick()),
+                () = sleep_or_never(tick_in) => self.step((self.around.tick)()),
             };
             if let Err(error) = stepped {
                 return Ended::AppendFailed(error);

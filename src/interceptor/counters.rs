@@ -2,19 +2,14 @@
 //! last replaced.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::plugin::{Direction, Verdict, Verdicts};
-
-/// How many counters of its own a module may have.
-const OWN_COUNTERS_MAX: usize = 64;
-const OWN_NAME_BYTES_MAX: usize = 64;
-/// Where everything beyond goes.
-const OTHER: &str = "other";
+use crate::plugin::{Direction, OwnCounters, Verdict, Verdicts};
 
 #[derive(Default, Debug)]
 pub(super) struct Counters {
@@ -25,7 +20,7 @@ pub(super) struct Counters {
     acknowledged: AtomicU64,
     acknowledgements_lost: AtomicU64,
     last_fault: Mutex<Option<String>>,
-    own: Mutex<BTreeMap<String, u64>>,
+    pub(super) own: Arc<OwnCounters>,
 }
 
 #[derive(Default, Debug)]
@@ -121,20 +116,6 @@ impl Counters {
         add(&self.acknowledgements_lost, batches as u64);
     }
 
-    /// Adds to one of the module's own counters; what has no place of its own goes to `other`.
-    pub(super) fn add_own(&self, name: &str, value: u64) {
-        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let is_legal = (1..=OWN_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(legal);
-        let mut own = self.own.lock();
-        if let Some(counter) = own.get_mut(name) {
-            *counter = counter.saturating_add(value);
-            return;
-        }
-        let name = if is_legal && own.len() < OWN_COUNTERS_MAX { name } else { OTHER };
-        let counter = own.entry(name.to_owned()).or_default();
-        *counter = counter.saturating_add(value);
-    }
-
     pub(super) fn view(&self) -> CountersView {
         CountersView {
             produce: self.produce.view(),
@@ -144,7 +125,7 @@ impl Counters {
             acknowledged: get(&self.acknowledged),
             acknowledgements_lost: get(&self.acknowledgements_lost),
             last_fault: self.last_fault.lock().clone(),
-            own: self.own.lock().clone(),
+            own: self.own.view(),
         }
     }
 }
@@ -169,6 +150,3 @@ fn add(counter: &AtomicU64, value: u64) {
 fn get(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,8 +12,8 @@ use super::counters::{Counters, CountersView};
 use super::pool::Pool;
 use super::{Attachment, FaultPolicy};
 use crate::plugin::{
-    Acknowledgement, CounterSink, Direction, InputBatch, InterceptorOptions, LogSink, ModuleDigest, Origin,
-    PluginError, PluginHost, ProcessFault, Verdicts,
+    Acknowledgement, Direction, InputBatch, InterceptorOptions, LogSink, ModuleDigest, Origin, PluginError,
+    PluginHost, ProcessFault, Verdicts,
 };
 
 /// Batches whose acknowledgement waits to be told; whoever comes then waits too.
@@ -106,13 +106,12 @@ impl Link {
         log: LogSink,
     ) -> (Link, Teller) {
         let counters = Arc::new(Counters::default());
-        let own = Arc::clone(&counters);
         let options = InterceptorOptions {
             attachment: attachment.name.clone(),
             limits: attachment.limits.of_instance(),
             config: attachment.config.clone().into_iter().collect(),
             log,
-            counters: CounterSink::new(move |name, value| own.add_own(name, value)),
+            counters: counters.own.sink(),
         };
         let pool = Arc::new(Pool::new(host, digest, options));
         let (acknowledgements, queue) = mpsc::channel(ACKNOWLEDGEMENTS_WAITING_MAX);

@@ -80,6 +80,9 @@ pub trait ProcessorInstance: Send {
         due: &InputBatch,
         surroundings: &mut Surroundings,
     ) -> Result<OutputBatch, ProcessFault>;
+
+    /// Bytes of its linear memory, which grows and never shrinks; 0 once it is dead.
+    fn memory_bytes(&self) -> u64;
 }
 
 /// Everything that an instance is given.
@@ -93,6 +96,8 @@ pub struct InstanceOptions {
     pub context: InstanceContext,
     /// Where its log lines go.
     pub log: LogSink,
+    /// Where it counts.
+    pub counters: CounterSink,
 }
 
 /// Who an instance runs as.

@@ -5,6 +5,7 @@
 //! every host and every test speaks the same one. Must not name wasmtime, and knows no topics beyond
 //! their names, no logs and no sockets.
 
+mod counters;
 mod disabled;
 mod error;
 mod fault;
@@ -18,6 +19,7 @@ mod reader;
 mod state;
 mod varint;
 
+pub use counters::{OTHER_COUNTER, OWN_COUNTERS_MAX, OwnCounters};
 pub use disabled::DisabledHost;
 pub use error::PluginError;
 pub use fault::{FaultReason, ProcessFault};

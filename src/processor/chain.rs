@@ -8,6 +8,7 @@ use super::definition::ProcessorDefinition;
 use super::engine::{CallError, Fault, fault, fault_of, panic_text, records_of};
 use super::placement::input_to_place;
 use super::span::Span;
+use super::status::TaskBoard;
 use crate::ids::{TopicName, TopicPartition};
 use crate::plugin::{
     InputBatch, InstanceContext, InstanceOptions, KeyRange, LogSink, ModuleDigest, NoState, OutputBatch,
@@ -24,6 +25,7 @@ pub(super) struct Chain {
     definition: Arc<ProcessorDefinition>,
     input: TopicPartition,
     log: LogSink,
+    board: Arc<TaskBoard>,
     instances: Vec<Option<Box<dyn ProcessorInstance>>>,
 }
 
@@ -48,9 +50,10 @@ impl Chain {
         definition: Arc<ProcessorDefinition>,
         input: TopicPartition,
         log: LogSink,
+        board: Arc<TaskBoard>,
     ) -> Chain {
         let instances = (0..=definition.then.len()).map(|_| None).collect();
-        Chain { host, definition, input, log, instances }
+        Chain { host, definition, input, log, board, instances }
     }
 
     /// Has the modules process the span.
@@ -101,13 +104,15 @@ impl Chain {
             None => instance.process(input, surroundings),
             Some(domain) => instance.on_timers(domain, input, surroundings),
         });
-        let called = std::panic::catch_unwind(call);
+        let called = self.board.meters.time_guest(|| std::panic::catch_unwind(call));
         let called = called.map_err(|panic| CallError::Fault(fault("panic", panic_text(panic.as_ref()))))?;
         if called.as_ref().err().is_none_or(|fault| fault.instance_survives())
             && let Some(place) = self.instances.get_mut(number)
         {
             *place = Some(instance);
         }
+        let memory = self.instances.iter().flatten().map(|instance| instance.memory_bytes()).sum();
+        self.board.meters.set_guest_memory(memory);
         called.map_err(|fault| CallError::Fault(fault_of(fault)))
     }
 
@@ -125,8 +130,9 @@ impl Chain {
         };
         let limits = definition.limits.of_instance();
         let config = config.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let (log, counters) = (self.log.clone(), self.board.processor.own.sink());
         self.host
-            .instantiate(&digest, InstanceOptions { limits, config, context, log: self.log.clone() })
+            .instantiate(&digest, InstanceOptions { limits, config, context, log, counters })
             .map_err(|error| no_instance(&error))
     }
 }

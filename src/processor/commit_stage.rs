@@ -10,7 +10,7 @@ use super::context::TaskContext;
 use super::definition::Guarantee;
 use super::isolation::Refusal;
 use super::status::TaskState;
-use super::unit::Unit;
+use super::unit::{Unit, UnitCounts};
 use crate::ids::{Offset, ProducerIdent, TopicPartition};
 use crate::state::PendingUnit;
 use crate::wire::control_record::EndTransaction;
@@ -52,6 +52,7 @@ async fn commit_unit(
     let state = unit.state.take();
     let changelog = state.as_ref().map(|(changelog, _)| changelog.clone());
     let (progress, counts) = (unit.progress.clone(), unit.counts);
+    let oldest = unit.oldest;
     let first_timer = unit.first_timer.take();
     let commits = unit.commits();
     let claimed = Some(producer).filter(|_| context.definition.guarantee == Guarantee::ExactlyOnce);
@@ -67,19 +68,11 @@ async fn commit_unit(
             if let Some((_, pending)) = state {
                 keep_state(context, pending, changelog_end).await?;
             }
+            context.board.processor.committed(began.elapsed());
             for (number, committed) in &commits {
                 context.board.committed(*number, committed.offset);
             }
-            context.board.update(|status| {
-                status.state = TaskState::Running;
-                status.cause = None;
-                status.records_in += counts.records_in;
-                status.records_out += counts.records_out;
-                status.dead_letters += counts.dead_letters;
-                status.skipped += counts.skipped;
-                status.timers_fired += counts.timers;
-                status.commits += 1;
-            });
+            count(context, counts, oldest);
             return Ok(next);
         }
         Err(error) => error,
@@ -110,6 +103,23 @@ async fn commit_unit(
         }
         BackendError::Fatal { .. } => CommitFailure::Fatal(cause),
     })
+}
+
+/// A unit is committed, up to this offset.
+fn count(context: &TaskContext, counts: UnitCounts, oldest: Option<i64>) {
+    if oldest.is_some() {
+        context.board.meters.settled_unit();
+    }
+    context.board.update(|status| {
+        status.state = TaskState::Running;
+        status.cause = None;
+        status.records_in += counts.records_in;
+        status.records_out += counts.records_out;
+        status.dead_letters += counts.dead_letters;
+        status.skipped += counts.skipped;
+        status.timers_fired += counts.timers;
+        status.commits += 1;
+    });
 }
 
 /// What a unit writes.

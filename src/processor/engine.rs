@@ -9,6 +9,7 @@ use super::definition::{ProcessorDefinition, TaskLimits, Work};
 use super::partitioner::StickyPartition;
 use super::placement::{ChoiceError, OutputTopic, Partitioners, batch_to_place};
 use super::span::Span;
+use super::status::TaskBoard;
 use super::unit::Unit;
 use crate::ids::{Offset, PartitionIndex, TopicName, TopicPartition};
 use crate::plugin::{
@@ -68,6 +69,7 @@ pub struct Engine {
     /// The first of the task's inputs; all have its partition's number.
     input: TopicPartition,
     inputs: Vec<TopicPartition>,
+    board: Arc<TaskBoard>,
     chain: Chain,
     partitioners: Partitioners,
     sticky: StickyPartition,
@@ -86,15 +88,18 @@ impl Engine {
         definition: Arc<ProcessorDefinition>,
         inputs: Vec<TopicPartition>,
         log: LogSink,
+        board: Arc<TaskBoard>,
         state: Option<TaskState>,
     ) -> Engine {
         let input = inputs.first().cloned();
         let input = input.unwrap_or_else(|| TopicPartition::new(TopicName::new(""), PartitionIndex::ZERO));
         let sticky = StickyPartition::new(input.partition);
-        let partitioners = Partitioners::new(host.clone(), definition.limits.of_instance(), log.clone());
+        let limits = definition.limits.of_instance();
+        let partitioners = Partitioners::new(host.clone(), limits, log.clone(), board.processor.own.sink());
         let outputs = BTreeMap::new();
         Engine {
-            chain: Chain::new(host, definition.clone(), input.clone(), log),
+            chain: Chain::new(host, definition.clone(), input.clone(), log, board.clone()),
+            board,
             definition,
             input,
             inputs,
@@ -194,6 +199,7 @@ impl Engine {
         if let Some(state) = &self.state {
             let [event, processing] = TimerDomain::ALL.map(|domain| state.next_timer(domain));
             self.next_timers = Some((event?, processing?));
+            self.board.meters.set_state(state.bytes(), state.timers());
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 ///
 /// `poison` is rejected, `trap` traps, `panic` panics the host, `fatal` stops the task, `flaky` fails
 /// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
-/// `at PARTITION` goes to that partition, `say TEXT` logs, `count WORD` adds 1 to the word's counter in the store `counts`
+/// `at PARTITION` goes to that partition, `say TEXT` logs, `own COUNTER` adds 1 to that counter of the module's own, `count WORD` adds 1 to the word's counter in the store `counts`
 /// and writes `WORD=N`, `count-poison WORD` does so and is then rejected, `timer DOMAIN ID AT PAYLOAD` sets a timer,
 /// `cancel DOMAIN ID` takes one away, `ambient` writes the clocks, the seed and the attempt, `never` fails at each try.
 pub(crate) struct FakeHost {
@@ -209,10 +209,7 @@ impl ProcessorInstance for FakeInstance {
                 }
                 "panic" => panic!("the host has a bug"),
                 "drop" => {}
-                "big" => {
-                    let big = vec![b'x'; 2 << 20];
-                    out.push(NewOutput { value: Some(&big), ..new });
-                }
+                "big" => out.push(NewOutput { value: Some(&vec![b'x'; 2 << 20]), ..new }),
                 "to" => {
                     let (topic, text) = rest.split_once(' ').unwrap();
                     out.push(NewOutput { topic, value: Some(text.as_bytes()), ..new });
@@ -242,6 +239,7 @@ impl ProcessorInstance for FakeInstance {
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
                 "say" => say(&self.options, rest),
+                "own" => self.options.counters.add(rest, 1),
                 _ => out.push(new),
             }
         }
@@ -287,6 +285,15 @@ impl ProcessorInstance for FakeInstance {
         }
         out.build(due.record_count()).map_err(|bad| ProcessFault::BadOutput(bad.0))
     }
+
+    fn memory_bytes(&self) -> u64 {
+        64 << 10
+    }
+}
+
+fn ambient(surroundings: &Surroundings, attempt: u32) -> String {
+    let Surroundings { now, stream_time, seed, .. } = surroundings;
+    format!("{now} {stream_time:?} {seed} {attempt}")
 }
 
 /// `DOMAIN ID AT PAYLOAD`, the domain being `event` or `processing`.
@@ -300,11 +307,6 @@ fn set_timer(surroundings: &mut Surroundings, text: &str) -> Result<(), StateErr
 fn say(options: &InstanceOptions, text: &str) {
     let (level, source) = (LogLevel::Info, LogSource::Log);
     options.log.send(LogLine { level, source, message: text.into(), dropped_before: 0 });
-}
-
-fn ambient(surroundings: &Surroundings, attempt: u32) -> String {
-    let Surroundings { now, stream_time, seed, .. } = surroundings;
-    format!("{now} {stream_time:?} {seed} {attempt}")
 }
 
 fn cancel_timer(surroundings: &mut Surroundings, text: &str) -> Result<String, StateError> {

@@ -15,7 +15,7 @@ use crate::error_code::ErrorCode;
 use crate::ids::{Offset, PartitionIndex, TopicName, TopicPartition};
 use crate::interceptor::Client;
 use crate::metadata::image::is_internal_name;
-use crate::plugin::{LogSink, PluginHost, PluginKind, ProcessFault};
+use crate::plugin::{CounterSink, LogSink, PluginHost, PluginKind, ProcessFault};
 use crate::wire::record_batch::{BatchBuilder, BatchOptions, NewRecord, ZstdRule};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -218,7 +218,12 @@ impl InlineProducer {
         let placing = Placing {
             sticky: self.next_sticky(&sent, &output),
             now: self.broker.clock().now().ms(),
-            partitioners: Partitioners::new(Arc::clone(&self.host), self.limits.of_instance(), log),
+            partitioners: Partitioners::new(
+                Arc::clone(&self.host),
+                self.limits.of_instance(),
+                log,
+                CounterSink::none(),
+            ),
             topic: sent.topic,
             records: sent.records,
             output,

@@ -134,7 +134,7 @@ impl Running {
             Some(TaskInput { partition, topic: self.topics.get(topic)?.subscribe() })
         };
         let Some(inputs) = self.definition.inputs_of(&input).map(of_topic).collect() else { return };
-        let board = Arc::new(TaskBoard::new(&input, manager.changed.clone()));
+        let board = Arc::new(TaskBoard::new(&input, manager.changed.clone(), manager.view.meters.clone()));
         manager.view.boards.lock().insert(input.clone(), board.clone());
         let options = &manager.options;
         let context = TaskContext {

@@ -23,6 +23,7 @@ pub mod logs;
 mod manager;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory_backend;
+pub mod meters;
 pub mod movers;
 pub mod partitioner;
 pub mod placement;

@@ -109,13 +109,19 @@ pub struct Partitioners {
     host: Arc<dyn PluginHost>,
     limits: Limits,
     log: LogSink,
+    counters: CounterSink,
     instances: BTreeMap<TopicName, (Partitioner, Box<dyn PartitionerInstance>)>,
 }
 
 impl Partitioners {
     /// No instances yet: each is made when it is first asked.
-    pub fn new(host: Arc<dyn PluginHost>, limits: Limits, log: LogSink) -> Partitioners {
-        Partitioners { host, limits, log, instances: BTreeMap::new() }
+    pub fn new(
+        host: Arc<dyn PluginHost>,
+        limits: Limits,
+        log: LogSink,
+        counters: CounterSink,
+    ) -> Partitioners {
+        Partitioners { host, limits, log, counters, instances: BTreeMap::new() }
     }
 
     /// Has a topic's partitioner choose among the topic's partitions, one for each record of the batch.
@@ -170,7 +176,7 @@ impl Partitioners {
             limits: self.limits,
             config: partitioner.config.clone().into_iter().collect(),
             log: self.log.clone(),
-            counters: CounterSink::none(),
+            counters: self.counters.clone(),
         };
         self.host.instantiate_partitioner(&digest, options).map_err(|error| error.to_string())
     }

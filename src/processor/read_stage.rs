@@ -87,8 +87,10 @@ impl<'a> ReadStage<'a> {
             context.definition.clone(),
             context.inputs.iter().map(|input| input.partition.clone()).collect(),
             context.log_sink(),
+            context.board.clone(),
             state,
         );
+        context.board.meters.began_session();
         let now = Instant::now();
         ReadStage {
             context,
@@ -323,6 +325,10 @@ impl<'a> ReadStage<'a> {
     async fn call(&mut self, span: Span, attempt: u32) -> (Span, Result<(), CallError>) {
         if self.unit.now < 0 {
             self.unit.now = self.context.clock.now().ms();
+        }
+        if let (None, Some(timestamp)) = (self.unit.oldest, span.first_timestamp()) {
+            self.unit.oldest = Some(timestamp);
+            self.context.board.meters.began_unit(timestamp);
         }
         let _turn = self.context.turns.take(&self.context.definition.name).await;
         self.with_engine(move |engine, unit| {

@@ -5,8 +5,8 @@
 //! applied, so that what anyone sees has already been kept. Knows no files, no topics, no tasks.
 
 use super::definition::{DefinitionError, ProcessorDefinition, RunMode};
-use crate::broker::PartitionerModules;
-use crate::ids::TopicName;
+use crate::broker::{KeptGroupNames, PartitionerModules};
+use crate::ids::{GroupId, TopicName};
 use crate::interceptor::{Attachment, AttachmentError};
 use crate::plugin::{PluginKind, World};
 use futures_util::future::BoxFuture;
@@ -241,6 +241,11 @@ impl Catalogue {
         partitioners.flat_map(|entry| entry.names.iter().chain([&entry.digest])).cloned().collect()
     }
 
+    /// The groups under which users' processors commit, running or paused.
+    fn groups(&self) -> BTreeSet<GroupId> {
+        self.processors.values().map(|processor| processor.group()).collect()
+    }
+
     /// Whether a module is there, and is what it is to be used as.
     fn check_module(&self, digest: &str, wanted: PluginKind) -> Result<(), RegistryError> {
         let entry = self.modules.get(digest).ok_or_else(|| RegistryError::UnknownModule(digest.into()))?;
@@ -268,6 +273,7 @@ pub struct Registry {
     persist: Persist,
     version: watch::Sender<u64>,
     partitioner_modules: Arc<PartitionerModules>,
+    kept_groups: Arc<KeptGroupNames>,
 }
 
 impl Registry {
@@ -279,12 +285,18 @@ impl Registry {
             persist,
             version: watch::Sender::new(0),
             partitioner_modules: Arc::default(),
+            kept_groups: Arc::default(),
         }
     }
 
     /// The names and digests that topics may use for their partitioners: always as the catalogue is now.
     pub fn partitioner_modules(&self) -> Arc<PartitionerModules> {
         Arc::clone(&self.partitioner_modules)
+    }
+
+    /// The groups whose offsets must not expire: always as the catalogue is now.
+    pub fn kept_groups(&self) -> Arc<KeptGroupNames> {
+        Arc::clone(&self.kept_groups)
     }
 
     /// A catalogue that forgets everything when it is dropped.
@@ -298,6 +310,7 @@ impl Registry {
             let mut catalogue = self.catalogue.write();
             catalogue.apply(record);
             self.partitioner_modules.store(Arc::new(catalogue.partitioner_names()));
+            self.kept_groups.store(Arc::new(catalogue.groups()));
         }
         self.version.send_modify(|version| *version += 1);
     }
@@ -481,7 +494,7 @@ impl Registry {
         self.commit(RegistryRecord::PutProcessor(Box::new(definition))).await
     }
 
-    /// Forgets a processor; its committed offsets stay with the group.
+    /// Forgets a processor; its committed offsets stay with the group, and may expire from now on.
     pub async fn delete_processor(&self, name: &str) -> Result<(), RegistryError> {
         let _turn = self.turn.lock().await;
         self.users_processor(name, "deleted")?;

@@ -149,6 +149,17 @@ impl Span {
         }
     }
 
+    /// The timestamp of the first record of the batch that the first record is from; timers have none.
+    pub fn first_timestamp(&self) -> Option<i64> {
+        match &self.what {
+            What::Records(chunks) => {
+                let first = chunks.iter().find(|chunk| chunk.record_count > 0)?;
+                Some(first.append_time.unwrap_or(first.base_timestamp))
+            }
+            What::Timers(..) => None,
+        }
+    }
+
     /// The offset of the first record; timers have none.
     pub fn first_offset(&self) -> Option<Offset> {
         match &self.what {

@@ -2,6 +2,7 @@
 //!
 //! Written by the task, read by the admin API; every change wakes whoever watches. No IO.
 
+use super::meters::{ProcessorMeters, TaskMeters};
 use crate::ids::{Offset, TopicPartition};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -80,11 +81,19 @@ pub struct TaskBoard {
     /// By number of the input.
     ends: Mutex<BTreeMap<usize, InputEnd>>,
     changed: Arc<watch::Sender<u64>>,
+    /// What the task measures.
+    pub meters: TaskMeters,
+    /// What all tasks of its processor measure together.
+    pub processor: Arc<ProcessorMeters>,
 }
 
 impl TaskBoard {
     /// The board of a task that has not begun; `changed` counts up with every change.
-    pub fn new(input: &TopicPartition, changed: Arc<watch::Sender<u64>>) -> TaskBoard {
+    pub fn new(
+        input: &TopicPartition,
+        changed: Arc<watch::Sender<u64>>,
+        processor: Arc<ProcessorMeters>,
+    ) -> TaskBoard {
         let status = TaskStatus {
             topic: input.topic.to_string(),
             partition: input.partition.value(),
@@ -102,7 +111,8 @@ impl TaskBoard {
             restarts: 0,
             last_error: None,
         };
-        TaskBoard { status: Mutex::new(status), ends: Mutex::default(), changed }
+        let meters = TaskMeters::default();
+        TaskBoard { status: Mutex::new(status), ends: Mutex::default(), changed, meters, processor }
     }
 
     /// The status as it is now.

@@ -7,6 +7,7 @@ use super::context::Tuning;
 use super::definition::{DefinitionError, ProcessorDefinition, RunMode, not_co_partitioned};
 use super::logs::{LogLimits, LogPage, LogRing};
 use super::manager::Manager;
+use super::meters::{ProcessorMeters, ProcessorMetrics};
 use super::registry::{Registry, RegistryError};
 use super::status::{TaskBoard, TaskState, TaskStatus};
 use super::turns::Turns;
@@ -75,6 +76,7 @@ pub struct ProcessorStatus {
 /// What is seen of one processor from outside.
 pub(super) struct ProcessorView {
     pub logs: Arc<LogRing>,
+    pub meters: Arc<ProcessorMeters>,
     pub boards: Mutex<BTreeMap<TopicPartition, Arc<TaskBoard>>>,
     /// Counts the wishes for new tasks.
     pub restarts: watch::Sender<u64>,
@@ -148,6 +150,19 @@ impl Supervisor {
         };
         let lag_records = tasks.iter().filter_map(|task| task.lag_records).sum();
         Some(ProcessorStatus { state, cause, lag_records, tasks })
+    }
+
+    /// What a deployed processor has measured. The tasks of one that is paused are not there.
+    pub fn metrics(&self, name: &str) -> Option<ProcessorMetrics> {
+        let definition = self.options.registry.definition(name)?;
+        let view = self.views.lock().get(name).cloned();
+        let Some(view) = view else { return Some(ProcessorMetrics::default()) };
+        let boards: Vec<_> = match definition.run {
+            RunMode::Running => view.boards.lock().values().cloned().collect(),
+            RunMode::Paused => Vec::new(),
+        };
+        let tasks = boards.iter().map(|board| (board.status(), &board.meters));
+        Some(ProcessorMetrics::of(&view.meters, tasks, self.options.clock.now().ms()))
     }
 
     /// Starts a processor's tasks anew if any of them has given up.
@@ -235,6 +250,7 @@ async fn supervise(
             }
             let view = Arc::new(ProcessorView {
                 logs: Arc::new(LogRing::new(options.log_limits)),
+                meters: Arc::default(),
                 boards: Mutex::default(),
                 restarts: watch::Sender::new(0),
             });

@@ -72,6 +72,8 @@ pub struct Unit {
     bytes: usize,
     /// How far it has come in each of the task's inputs.
     pub progress: Vec<Progress>,
+    /// The timestamp of the first record of the batch that its first record is from.
+    pub oldest: Option<i64>,
     /// The first timer in it.
     pub first_timer: Option<(TimerDomain, Timer)>,
     /// What it has in it.
@@ -95,6 +97,7 @@ impl Unit {
             outputs: BTreeMap::new(),
             bytes: 0,
             progress: positions.into_iter().map(Progress::at).collect(),
+            oldest: None,
             first_timer: None,
             counts: UnitCounts::default(),
             compression: Compression::default(),

@@ -14,8 +14,8 @@ use super::state::{Given, GuestState};
 use super::surroundings::Surrounded;
 use crate::ids::PartitionIndex;
 use crate::plugin::{
-    CounterSink, FaultReason, InputBatch, InputRecord, InstanceOptions, Limits, NewOutput, OutputBatch,
-    OutputBuilder, PluginError, PluginKind, ProcessFault, ProcessorInstance, Surroundings, TimerDomain,
+    FaultReason, InputBatch, InputRecord, InstanceOptions, Limits, NewOutput, OutputBatch, OutputBuilder,
+    PluginError, PluginKind, ProcessFault, ProcessorInstance, Surroundings, TimerDomain,
 };
 
 use flat::exports::tidemill::plugin::flat_processor;
@@ -103,7 +103,7 @@ pub(super) fn start(
         limits: &options.limits,
         config: &options.config,
         log: &options.log,
-        counters: &CounterSink::none(),
+        counters: &options.counters,
     };
     start_blocking(engine, ticker, given, PluginKind::Processor, |store| init(store, pre, options))
 }
@@ -263,6 +263,10 @@ impl ProcessorInstance for Instance<Guest> {
                 Guest::Typed(guest) => fire_typed(surrounded.store, guest, domain, due, limits),
             }
         })
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.alive.as_ref().map_or(0, |alive| alive.store.data().memory_bytes())
     }
 }
 

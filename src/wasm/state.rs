@@ -103,6 +103,11 @@ impl GuestState {
         std::mem::take(&mut self.memory.refused)
     }
 
+    /// Linear memory of all the guest's parts; it never shrinks.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory.bytes as u64
+    }
+
     pub(super) fn limiter(&mut self) -> &mut dyn ResourceLimiter {
         &mut self.memory
     }

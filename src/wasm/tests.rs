@@ -99,6 +99,7 @@ impl Fixture {
                 partition: PartitionIndex::ZERO,
             },
             log: lines_to(&self.lines),
+            counters: CounterSink::none(),
         }
     }
 

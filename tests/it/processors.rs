@@ -1,11 +1,17 @@
 //! Modules and processors that a real server is given, good ones and bad ones: whatever a guest does,
 //! its records are accounted for, and nobody else notices.
 
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::fixture::TestServer;
 use crate::fixture::admin::{call, counted, deploy, guest, push, try_deploy, until};
-use crate::fixture::librdkafka::{admin, committed_values, producer, send_all, wait};
+use crate::fixture::librdkafka::{
+    PATIENCE, TestConsumer, admin, committed_values, create, producer, send_all, wait,
+};
 use crate::fixture::wire::{assert_still_serves, create_topic};
 
 const RECORDS: [&str; 3] = ["one", "two", "three"];
@@ -195,4 +201,64 @@ fn state_goes_on_after_a_restart_and_from_the_changelog_alone() {
     send_all(&producer(&server, &[]), "in", &["sea"]);
     let failed = until(&server, "count", |processor| counted(processor, "dead_letters") == 1);
     assert!(failed["last_error"].to_string().contains("there is no state store"), "{failed:#}");
+}
+
+/// The group's committed offset of partition 0 of the topic.
+fn committed_offset(server: &TestServer, group: &str, topic: &str) -> Offset {
+    let consumer: TestConsumer = create(server, &[("group.id", group)]);
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, 0);
+    let found = consumer.committed_offsets(asked, PATIENCE).unwrap();
+    found.find_partition(topic, 0).unwrap().offset()
+}
+
+fn until_expired(server: &TestServer, group: &str, topic: &str) {
+    let give_up = Instant::now() + PATIENCE;
+    while committed_offset(server, group, topic) != Offset::Invalid {
+        assert!(Instant::now() < give_up, "the offset of {group} does not expire");
+        std::thread::yield_now();
+    }
+}
+
+/// Commits offset 0 of partition 0 under a group without members, and waits until that has expired.
+fn outlive_a_control_group(server: &TestServer, topic: &str) {
+    let control: TestConsumer = create(server, &[("group.id", "control")]);
+    let mut position = TopicPartitionList::new();
+    position.add_partition_offset(topic, 0, Offset::Offset(0)).unwrap();
+    control.commit(&position, CommitMode::Sync).unwrap();
+    until_expired(server, "control", topic);
+}
+
+/// One shard holds all groups, so that a sweep that finds the control group's offset has found the processor's,
+/// which is older.
+#[test]
+fn an_idle_processor_keeps_its_place_and_a_deleted_one_loses_it() {
+    let settings = [
+        ("tidemill.admin.listen", "127.0.0.1:0"),
+        ("offsets.topic.num.partitions", "1"),
+        ("offsets.retention.check.interval.ms", "20"),
+    ];
+    let mut server = TestServer::adjusted(&settings, |config| {
+        config.groups.offsets_retention = Duration::from_millis(100);
+    });
+    create_topic(&mut server.wire(), "in", 1, &[]);
+    create_topic(&mut server.wire(), "out", 1, &[]);
+    push(&server, "redact", &guest("redact"));
+    let definition = json!({"module": "redact", "inputs": ["in"], "outputs": ["out"],
+        "config": {"output": "out"}});
+    deploy(&server, "idle", &definition);
+    send_all(&producer(&server, &[]), "in", &["a@b.example"]);
+    until(&server, "idle", |processor| counted(processor, "records_in") == 1);
+    for _ in 0..2 {
+        outlive_a_control_group(&server, "in");
+        server.restart();
+    }
+    assert_eq!(call(&server, "POST", "/v1/processors/idle/pause", &[]).0, 200);
+    outlive_a_control_group(&server, "in");
+    assert_eq!(call(&server, "POST", "/v1/processors/idle/resume", &[]).0, 200);
+    send_all(&producer(&server, &[]), "in", &["c@d.example"]);
+    until(&server, "idle", |processor| counted(processor, "records_in") > 0 && processor["lag"] == 0);
+    assert_eq!(committed_values(&server, "out").len(), 2, "each record is there once");
+    assert_eq!(call(&server, "DELETE", "/v1/processors/idle", &[]).0, 204);
+    until_expired(&server, "idle", "in");
 }

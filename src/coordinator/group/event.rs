@@ -1,6 +1,9 @@
 //! Everything that can happen to a group shard: requests by their API name, transaction markers,
 //! deleted topics, and time. Plain data; wire sentinels are already gone.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::coordinator::RequestId;
@@ -123,8 +126,36 @@ pub enum Event {
         topic: TopicName,
     },
     /// A deadline may have passed.
-    Tick,
+    Tick {
+        /// Whose offsets do not expire now.
+        kept: KeptGroups,
+    },
 }
+
+/// The groups under which the broker's own work keeps its place for as long as it is deployed. They have no
+/// members, may rest for as long as nothing comes, and must not begin anew after that: their offsets do not expire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeptGroups {
+    /// What is deployed is not known yet: nobody's offsets expire.
+    Unknown,
+    /// These, and those whose names begin with `__`.
+    Known(Arc<BTreeSet<GroupId>>),
+}
+
+impl KeptGroups {
+    /// Whether offsets of this group may expire.
+    pub(super) fn allows_expiry(&self, group: &GroupId) -> bool {
+        match self {
+            KeptGroups::Unknown => false,
+            KeptGroups::Known(kept) => {
+                !kept.contains(group) && !group.as_str().starts_with(OWN_GROUPS_PREFIX)
+            }
+        }
+    }
+}
+
+/// What the names of groups begin with that the broker needs without a deployment: movers, replays of dead letters.
+const OWN_GROUPS_PREFIX: &str = "__";
 
 /// A JoinGroup request.
 #[derive(Clone, PartialEq, Debug)]

@@ -21,8 +21,9 @@ mod view;
 
 pub use config::GroupConfig;
 pub use event::{
-    CommittedPartition, Event, FetchPartitions, FirstJoin, GroupType, JoinGroup, JoinProtocol, LeavingMember,
-    MemberOfGeneration, OffsetCommit, OffsetStability, SkipAssignmentSupport, SyncGroup, UnknownGroup,
+    CommittedPartition, Event, FetchPartitions, FirstJoin, GroupType, JoinGroup, JoinProtocol, KeptGroups,
+    LeavingMember, MemberOfGeneration, OffsetCommit, OffsetStability, SkipAssignmentSupport, SyncGroup,
+    UnknownGroup,
 };
 pub use record::{DecodeError, GroupMetadata, GroupRecord, MemberMetadata, OffsetValue};
 pub use reply::{
@@ -115,7 +116,7 @@ impl GroupShard {
                 out.reply(request, Reply::ListGroups(listed));
             }
             Event::TopicDeleted { topic } => self.topic_deleted(topic, &mut out),
-            Event::Tick => self.tick(now, &mut out),
+            Event::Tick { kept } => self.tick(now, &kept, &mut out),
         }
         out.finish()
     }
@@ -216,7 +217,7 @@ impl GroupShard {
         Ok(())
     }
 
-    fn tick(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn tick(&mut self, now: Timestamp, kept: &KeptGroups, out: &mut Outbox) {
         let due: Vec<GroupId> = self
             .deadlines
             .iter()
@@ -237,7 +238,7 @@ impl GroupShard {
         self.bury_deleted_topics(out);
         let is_sweep_due = *self.next_sweep.get_or_insert(now) <= now;
         if is_sweep_due && self.deleted_topics.is_empty() {
-            let wait = match self.expire_offsets(now, out) {
+            let wait = match self.expire_offsets(now, kept, out) {
                 Swept::Wholly => self.config.offsets_retention_check_interval,
                 Swept::Partly => std::time::Duration::ZERO,
             };

@@ -8,6 +8,7 @@ mod static_members;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -94,6 +95,7 @@ struct Fixture {
     asked: u64,
     waiting: BTreeSet<RequestId>,
     replies: BTreeMap<RequestId, Reply>,
+    kept: KeptGroups,
 }
 
 impl Fixture {
@@ -113,6 +115,7 @@ impl Fixture {
             asked: 0,
             waiting: BTreeSet::new(),
             replies: BTreeMap::new(),
+            kept: KeptGroups::Known(Arc::default()),
         }
     }
 
@@ -184,7 +187,7 @@ impl Fixture {
         let end = self.now.plus(duration);
         while let Some(deadline) = self.shard.next_deadline().filter(|deadline| *deadline <= end) {
             self.now = self.now.max(deadline);
-            self.step(Event::Tick);
+            self.step(Event::Tick { kept: self.kept.clone() });
         }
         self.now = end;
     }

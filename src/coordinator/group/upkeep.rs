@@ -7,6 +7,7 @@ use crate::error_code::ErrorCode;
 use crate::ids::{GroupId, TopicName, TopicPartition};
 
 use super::GroupShard;
+use super::event::KeptGroups;
 use super::live::{LiveGroup, Phase};
 use super::outbox::Outbox;
 use super::record::GroupRecord;
@@ -80,9 +81,10 @@ impl GroupShard {
         }
     }
 
-    /// Buries what has outlived its retention; true if all of it fitted this step.
-    pub(super) fn expire_offsets(&mut self, now: Timestamp, out: &mut Outbox) -> Swept {
-        let groups: Vec<GroupId> = self.store.groups().map(|(group, _)| group.clone()).collect();
+    /// Buries what has outlived its retention, unless its group is kept; says whether all of it fitted this step.
+    pub(super) fn expire_offsets(&mut self, now: Timestamp, kept: &KeptGroups, out: &mut Outbox) -> Swept {
+        let groups = self.store.groups().map(|(group, _)| group);
+        let groups: Vec<GroupId> = groups.filter(|group| kept.allows_expiry(group)).cloned().collect();
         for group in &groups {
             let expired = self.expired_offsets(now, group);
             for partition in &expired {
@@ -163,9 +165,6 @@ impl GroupShard {
     }
 
     fn expired_offsets(&self, now: Timestamp, group: &GroupId) -> Vec<TopicPartition> {
-        if group.as_str().starts_with(OWN_GROUPS_PREFIX) {
-            return Vec::new();
-        }
         let Some(stored) = self.store.group(group) else { return Vec::new() };
         let live = self.live.get(group).filter(|live| live.phase != Phase::Empty);
         let is_expired = |partition: &TopicPartition, offset: &StoredOffset| {
@@ -196,10 +195,6 @@ pub(super) enum Swept {
     Wholly,
     Partly,
 }
-
-/// What the names of groups begin with under which the broker's own work keeps its place: movers, replays of dead
-/// letters. They have no members, may rest for as long as nothing comes, and must not begin anew after that.
-const OWN_GROUPS_PREFIX: &str = "__";
 
 /// Since when nobody has used an offset; `None` while somebody does (Kafka's
 /// `OffsetExpirationCondition`). An offset committed into an empty group, as admin tools do, counts

@@ -54,6 +54,20 @@ async fn a_module_in_use_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn the_groups_of_processors_are_kept_while_they_are_deployed() {
+    let registry = Registry::volatile();
+    registry.put_module(module(&"ab".repeat(32), &[])).await.unwrap();
+    let kept = registry.kept_groups();
+    let names = || kept.load().iter().map(GroupId::to_string).collect::<Vec<_>>();
+    registry.put_processor(definition("p", &["a"], &["b"])).await.unwrap();
+    assert_eq!(names(), ["p"]);
+    registry.set_run_mode("p", RunMode::Paused, None).await.unwrap();
+    assert_eq!(names(), ["p"]);
+    registry.delete_processor("p").await.unwrap();
+    assert_eq!(names(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_processor_needs_a_known_module() {
     let registry = Registry::volatile();
     let refused = registry.put_processor(definition("p", &["a"], &["b"])).await.unwrap_err();

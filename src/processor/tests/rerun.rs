@@ -7,6 +7,7 @@ use crate::processor::commit_note::{CallNote, CommitNote};
 use crate::processor::engine::Engine;
 use crate::processor::placement::OutputTopic;
 use crate::processor::span::{Span, spans_of};
+use crate::processor::status::TaskBoard;
 use crate::processor::unit::Unit;
 use crate::state::{Changelog, StateLimits, TaskKey, TaskOptions};
 use crate::wire::record_batch::RecordBatch;
@@ -41,8 +42,9 @@ fn fresh_engine(fixture: &Fixture, definition: &ProcessorDefinition, database: &
     };
     let state = database.open_task(task, options, changelog, 0).unwrap();
     let definition = Arc::new(definition.clone());
-    let mut engine =
-        Engine::new(fixture.host.clone(), definition, vec![input()], LogSink::none(), Some(state));
+    let board = TaskBoard::new(&input(), Arc::default(), Arc::default());
+    let (host, inputs) = (fixture.host.clone(), vec![input()]);
+    let mut engine = Engine::new(host, definition, inputs, LogSink::none(), Arc::new(board), Some(state));
     engine.outputs.insert(TopicName::new("out"), OutputTopic { partitions: 1, partitioner: None });
     engine
 }

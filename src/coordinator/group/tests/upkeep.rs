@@ -138,6 +138,34 @@ fn a_group_of_the_broker_s_own_keeps_its_offsets_for_ever() {
 }
 
 #[test]
+fn a_kept_group_s_offsets_expire_only_once_it_is_kept_no_more() {
+    let mut fixture = Fixture::new();
+    fixture.commit_in(OffsetCommit { group: group("count"), ..commit_of(NOBODY, &[("grain", 0, 5)]) });
+    fixture.commit(NOBODY, &[("grain", 0, 5)]);
+    fixture.kept = KeptGroups::Known(Arc::new([group("count")].into()));
+    fixture.pass(30 * DAY);
+    assert_eq!(list(&mut fixture, None, None), ["count  Empty"]);
+    fixture.crash_and_reload();
+    fixture.pass(30 * DAY);
+    assert_eq!(list(&mut fixture, None, None), ["count  Empty"]);
+    fixture.kept = KeptGroups::Known(Arc::default());
+    fixture.pass(DAY);
+    assert_eq!(list(&mut fixture, None, None), [""; 0]);
+}
+
+#[test]
+fn nothing_expires_before_it_is_known_what_is_kept() {
+    let mut fixture = Fixture::new();
+    fixture.commit(NOBODY, &[("grain", 0, 5)]);
+    fixture.kept = KeptGroups::Unknown;
+    fixture.pass(30 * DAY);
+    assert_eq!(fixture.offset("grain", 0), Some(5));
+    fixture.kept = KeptGroups::Known(Arc::default());
+    fixture.pass(DAY);
+    assert_eq!(fixture.offset("grain", 0), None);
+}
+
+#[test]
 fn an_empty_group_expires_counting_from_when_it_became_empty() {
     let mut fixture = Fixture::stable(GroupConfig::default(), &["a"]);
     fixture.commit(member_of("a", 1), &[("grain", 0, 5)]);

@@ -27,6 +27,7 @@ fn instance(language: Language, memory_bytes_max: usize) -> Result<Box<dyn Proce
             partition: PartitionIndex::ZERO,
         },
         log: LogSink::none(),
+        counters: CounterSink::none(),
     };
     HOST.instantiate(&language.module("processor"), options)
 }

@@ -10,6 +10,7 @@ struct Guest {
     language: Language,
     instance: Box<dyn ProcessorInstance>,
     lines: Lines,
+    counters: Counters,
     state: MemoryState,
 }
 
@@ -23,7 +24,7 @@ fn start_module(
     config: &[(&str, &str)],
     limits: Limits,
 ) -> Result<Guest, PluginError> {
-    let lines = Lines::default();
+    let (lines, counters) = (Lines::default(), Counters::default());
     let options = InstanceOptions {
         limits,
         config: owned(config),
@@ -33,9 +34,10 @@ fn start_module(
             partition: PartitionIndex::ZERO,
         },
         log: lines_to(&lines),
+        counters: counts_to(&counters),
     };
     let instance = HOST.instantiate(module, options)?;
-    Ok(Guest { language, instance, lines, state: MemoryState::default() })
+    Ok(Guest { language, instance, lines, counters, state: MemoryState::default() })
 }
 
 /// An instance of each language.
@@ -243,10 +245,12 @@ fn standard_output_is_logged() {
 }
 
 #[test]
-fn counters_are_taken() {
+fn counters_add_up() {
     for mut guest in guests() {
-        let output = guest.obey(&["count records 1", "count large 18446744073709551615"]).unwrap();
-        assert!(output.is_empty(), "{:?}", guest.language);
+        let commands = ["count records 1", "count large 18446744073709551615", "count records 4"];
+        assert!(guest.obey(&commands).unwrap().is_empty(), "{:?}", guest.language);
+        let counters = guest.counters.lock();
+        assert_eq!((counters["records"], counters["large"]), (5, u64::MAX), "{:?}", guest.language);
     }
 }
 
