@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::TestServer;
 use crate::fixture::admin::{call, counted, deploy, guest, push, try_deploy, until};
+use crate::fixture::command::tidemill_text;
 use crate::fixture::librdkafka::{
     PATIENCE, TestConsumer, admin, committed_values, create, producer, send_all, wait,
 };
@@ -296,4 +297,17 @@ fn what_a_processor_has_said_is_there_after_a_restart_and_for_every_consumer() {
         (&json!("processor"), &json!("bad"), &json!("in-0"))
     );
     assert_refused(&try_deploy(&server, "loop", &from_to("test", "__plugin_logs", "out")), "", &["internal"]);
+}
+
+#[test]
+fn describe_says_that_a_processor_tries_again_and_why() {
+    let server = with_topics(&["in", "out"]);
+    push(&server, "test", &guest("test-guest-flat"));
+    deploy(&server, "stuck", &behaving("test", "refuse-init"));
+    send_all(&producer(&server, &[]), "in", &["one"]);
+    let stuck = until(&server, "stuck", |processor| processor["state"] == "retrying");
+    let cause = stuck["cause"].as_str().unwrap();
+    assert!(cause.contains("the config key `threshold` is missing"), "{cause}");
+    let described = tidemill_text(&server, &["processor", "describe", "stuck"]);
+    assert!(described.contains("retrying") && described.contains("`threshold` is missing"), "{described}");
 }
