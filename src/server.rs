@@ -24,6 +24,7 @@ use crate::processor::backend::Backend;
 use crate::processor::context::Tuning;
 use crate::processor::definition::{CommitPolicy, TaskLimits};
 use crate::processor::inline::InlineProducer;
+use crate::processor::log_topic::PluginLogs;
 use crate::processor::logs::LogLimits;
 use crate::processor::movers::keep_movers;
 use crate::processor::registry::{Persist, Registry, RegistryRecord};
@@ -219,6 +220,9 @@ async fn start_processors(
     broker.set_kept_groups(registry.kept_groups());
     broker.set_partitioner_modules(registry.partitioner_modules());
     let backend = Arc::new(Backend::Broker(BrokerBackend::new(Arc::clone(broker))));
+    let (logs, log_writer) =
+        PluginLogs::open(Arc::clone(&backend), &registry, log_limits, Clock::System).await;
+    tasks.spawn(log_writer.run(stop.clone()));
     tasks.spawn(keep_movers(Arc::clone(broker), Arc::clone(&backend), Arc::clone(&registry), stop));
     let state_queries = StateQueries::new(Arc::clone(&backend), Arc::clone(&registry), Some(state.clone()));
     let supervisor = Arc::new(Supervisor::start(SupervisorOptions {
@@ -228,14 +232,14 @@ async fn start_processors(
         state: Some(state.clone()),
         clock: Clock::System,
         tuning: Tuning::default(),
-        log_limits,
+        logs: logs.clone(),
     }));
     let attachments = Attachments::start(AttachmentsOptions {
         interceptors: Arc::clone(broker.interceptors()),
         host: Arc::clone(&host),
         registry: Arc::clone(&registry),
         clock: Clock::System,
-        log_limits,
+        logs,
     });
     let attachments = Arc::new(attachments.await?);
     let defaults = deployment_defaults(&config.processors);

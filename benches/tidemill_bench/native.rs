@@ -18,7 +18,7 @@ use tidemill::processor::BrokerBackend;
 use tidemill::processor::backend::Backend;
 use tidemill::processor::context::Tuning;
 use tidemill::processor::definition::{ProcessorDefinition, StartPosition, Work};
-use tidemill::processor::logs::LogLimits;
+use tidemill::processor::log_topic::PluginLogs;
 use tidemill::processor::registry::{ModuleEntry, Registry};
 use tidemill::processor::supervisor::{Supervisor, SupervisorOptions};
 
@@ -67,7 +67,7 @@ pub fn run(arguments: ChildArguments) -> anyhow::Result<()> {
             state: None,
             clock: Clock::System,
             tuning: Tuning::default(),
-            log_limits: LogLimits::default(),
+            logs: PluginLogs::default(),
         });
         deploy(&registry, &supervisor, &arguments).await?;
         loop {

@@ -52,7 +52,15 @@ fn follow_lines(global: &GlobalArgs, api: &AdminApi, path: &str) -> Result<Repor
             .as_ref()
             .map(|since: &String| format!("?since={}", path_segment(since)))
             .unwrap_or_default();
-        let answer = api.call(Call::Get, &format!("{path}/logs{query}"))?;
+        let answer = match api.call(Call::Get, &format!("{path}/logs{query}")) {
+            Ok(answer) => answer,
+            // A server that restarts is waited for: what it says goes on behind what was shown.
+            Err(error) if error.kind == ExitKind::Unreachable && since.is_some() => {
+                pause(Duration::from_millis(500));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let next = show(global, &answer)?;
         if next.is_none() {
             return Err(CliError::new(

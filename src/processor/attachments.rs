@@ -3,7 +3,8 @@
 //! An attachment that cannot start is refused before anything is kept; one that was kept before is in
 //! force from the start on, even if its module has gone bad since: then its policy for faults decides.
 
-use super::logs::{LogLimits, LogPage, LogRing};
+use super::log_topic::{LogKind, PluginLogs};
+use super::logs::{LogPage, LogRing};
 use super::registry::{Registry, RegistryError};
 use crate::clock::Clock;
 use crate::interceptor::{Attachment, Interceptors, Link, LinkFault};
@@ -22,8 +23,8 @@ pub struct AttachmentsOptions {
     pub registry: Arc<Registry>,
     /// The time of log lines.
     pub clock: Clock,
-    /// The bounds of each attachment's log.
-    pub log_limits: LogLimits,
+    /// Where each attachment's log comes from.
+    pub logs: PluginLogs,
 }
 
 /// Why an interceptor cannot be attached.
@@ -150,7 +151,7 @@ impl Attachments {
     fn make(&self, attachment: Attachment, digest: ModuleDigest) -> Arc<Link> {
         let ring = {
             let mut logs = self.logs.lock();
-            let new = || Arc::new(LogRing::new(self.options.log_limits));
+            let new = || self.options.logs.ring(LogKind::Interceptor, &attachment.name);
             Arc::clone(logs.entry(attachment.name.clone()).or_insert_with(new))
         };
         let log = ring.sink(self.options.clock.clone(), attachment.name.clone());

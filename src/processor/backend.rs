@@ -181,6 +181,8 @@ backend_calls! {
     fn ensure_topic(&self, name: &TopicName, partitions: Option<i32>) -> ();
     /// Makes sure that a processor's changelog exists, compacted, with at least this many partitions.
     fn ensure_changelog(&self, name: &TopicName, partitions: i32) -> ();
+    /// Makes sure that the topic of plugins' logs exists: one partition, bounded in time and size.
+    fn ensure_log_topic(&self, name: &TopicName) -> ();
     /// The topic as it is now; `None` if there is none.
     fn topic(&self, name: &TopicName) -> Option<TopicDescription>;
     /// Takes the transactional id: aborts what an earlier owner left open, and fences it.

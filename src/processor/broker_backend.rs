@@ -73,6 +73,22 @@ impl BrokerBackend {
         }
     }
 
+    /// See `Backend::ensure_log_topic`. Its settings can be changed as any topic's.
+    pub async fn ensure_log_topic(&self, name: &TopicName) -> Result<(), BackendError> {
+        if self.broker.metadata().topic(name.as_str()).is_some() {
+            return Ok(());
+        }
+        let settings =
+            [("retention.ms", "86400000"), ("retention.bytes", "67108864"), ("segment.bytes", "16777216")];
+        let configs = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let new = NewTopic { name: name.clone(), partitions: Some(1), configs };
+        match self.broker.create_topic(&new).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == ErrorCode::TopicAlreadyExists => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// See `Backend::topic`.
     pub async fn topic(&self, name: &TopicName) -> Result<Option<TopicDescription>, BackendError> {
         let image = self.broker.metadata();

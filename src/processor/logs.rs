@@ -1,12 +1,14 @@
-//! What the instances of a processor say: a bounded ring of lines that forgets the oldest.
+//! What the instances of a processor say: a bounded ring of lines that forgets the oldest. `log_topic` keeps them.
 //!
 //! A module that shouts is cut to a rate; how much was left out is said in a line of its own. No
 //! IO: the admin API reads the ring.
 
+use super::log_topic::{Outlet, QUEUE_LINES};
 use crate::clock::{Clock, Timestamp};
 use crate::plugin::{LogLevel, LogSink};
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -15,14 +17,14 @@ use tokio::sync::watch;
 const LINE_BYTES_MAX: usize = 4 << 10;
 
 /// One line of a processor's log.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LogEntry {
-    /// Its number, from 1, growing by one.
+    /// Its number, from 1, growing: by one, but over a restart of the broker.
     pub sequence: u64,
     /// When it was said, in milliseconds since the Unix epoch.
     pub time_ms: i64,
     /// How grave it is: `trace`, `debug`, `info`, `warn`, `error`.
-    pub level: &'static str,
+    pub level: Cow<'static, str>,
     /// Who says it: the input partition, or `supervisor`.
     pub task: String,
     /// The text.
@@ -62,6 +64,9 @@ struct Ring {
     second: i64,
     lines_in_second: u32,
     suppressed: u64,
+    outlet: Option<Outlet>,
+    /// The numbers between these are nobody's: they are left for lines that a crash may have taken.
+    unused: (u64, u64),
 }
 
 /// The log of one processor.
@@ -75,8 +80,22 @@ pub struct LogRing {
 impl LogRing {
     /// An empty ring.
     pub fn new(limits: LogLimits) -> LogRing {
-        let ring =
-            Ring { lines: VecDeque::new(), last_sequence: 0, second: 0, lines_in_second: 0, suppressed: 0 };
+        LogRing::kept(limits, VecDeque::new(), None)
+    }
+
+    /// A ring that goes on behind earlier lines, and hands its own on to be kept.
+    pub(super) fn kept(limits: LogLimits, earlier: VecDeque<LogEntry>, outlet: Option<Outlet>) -> LogRing {
+        let before = earlier.iter().map(|line| line.sequence).max();
+        let last_sequence = before.map_or(0, |last| last.saturating_add(QUEUE_LINES as u64));
+        let ring = Ring {
+            lines: earlier,
+            last_sequence,
+            second: 0,
+            lines_in_second: 0,
+            suppressed: 0,
+            outlet,
+            unused: (before.unwrap_or(0), last_sequence),
+        };
         LogRing { limits, ring: Mutex::new(ring), grown: watch::Sender::new(0) }
     }
 
@@ -123,7 +142,8 @@ impl LogRing {
     pub fn page(&self, since: u64) -> LogPage {
         let ring = self.ring.lock();
         let lines = ring.lines.iter().filter(|line| line.sequence > since).cloned().collect::<Vec<_>>();
-        let after_since = ring.last_sequence.saturating_sub(since);
+        let unused = ring.unused.1.saturating_sub(since.max(ring.unused.0));
+        let after_since = ring.last_sequence.saturating_sub(since).saturating_sub(unused);
         let forgotten = after_since.saturating_sub(u64::try_from(lines.len()).unwrap_or(u64::MAX));
         LogPage { lines, next: ring.last_sequence, forgotten }
     }
@@ -137,13 +157,12 @@ impl LogRing {
 impl Ring {
     fn append(&mut self, lines_max: usize, now: Timestamp, level: &'static str, task: &str, message: String) {
         self.last_sequence += 1;
-        self.lines.push_back(LogEntry {
-            sequence: self.last_sequence,
-            time_ms: now.ms(),
-            level,
-            task: task.into(),
-            message,
-        });
+        let (sequence, time_ms) = (self.last_sequence, now.ms());
+        let entry = LogEntry { sequence, time_ms, level: level.into(), task: task.into(), message };
+        if let Some(outlet) = &self.outlet {
+            outlet.keep(&entry);
+        }
+        self.lines.push_back(entry);
         while self.lines.len() > lines_max {
             self.lines.pop_front();
         }

@@ -226,6 +226,10 @@ impl MemoryBackend {
         .await
     }
 
+    pub(super) async fn ensure_log_topic(&self, name: &TopicName) -> Result<(), BackendError> {
+        self.ensure_topic(name, Some(1)).await
+    }
+
     pub(super) async fn topic(&self, name: &TopicName) -> Result<Option<TopicDescription>, BackendError> {
         self.call(Call::Topic, |cluster| Ok(cluster.describe(name))).await
     }

@@ -19,6 +19,7 @@ mod engine;
 pub(crate) mod fake_host;
 pub mod inline;
 mod isolation;
+pub mod log_topic;
 pub mod logs;
 mod manager;
 #[cfg(any(test, feature = "testing"))]

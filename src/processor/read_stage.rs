@@ -91,6 +91,7 @@ impl<'a> ReadStage<'a> {
             state,
         );
         context.board.meters.began_session();
+        context.board.tries_no_more();
         let now = Instant::now();
         ReadStage {
             context,
@@ -267,6 +268,9 @@ impl<'a> ReadStage<'a> {
         let (span, answer) = self.call(span, failed).await;
         match answer {
             Ok(()) => {
+                if failed > 0 {
+                    self.context.board.tries_no_more();
+                }
                 let _ = self.breaker.saw(Instant::now(), u64::from(span.count()), 0);
                 Ok(())
             }
@@ -408,6 +412,10 @@ impl<'a> ReadStage<'a> {
 
     fn next_try(&self, span: Span, failed: u32, fault: Fault) -> Work {
         let hopeless = fault.again == Again::Useless || failed > self.context.definition.on_error.retries;
+        if !hopeless {
+            let cause = format!("{} is tried again ({}): {}", name_of(&span), fault.code, fault.message);
+            self.context.board.tries_again(cause);
+        }
         Work { span, failed, verdict: hopeless.then_some(fault) }
     }
 
@@ -415,6 +423,7 @@ impl<'a> ReadStage<'a> {
     async fn settle(&mut self, span: Span, attempts: u32, fault: &Fault) -> Result<(), ReadEnd> {
         let context = self.context;
         let definition = &context.definition;
+        context.board.tries_no_more();
         let text = format!("{} failed ({}): {}", name_of(&span), fault.code, fault.message);
         context.board.update(|status| status.last_error = Some(text.clone()));
         context.log("error", &text);

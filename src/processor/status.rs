@@ -81,6 +81,8 @@ pub struct TaskBoard {
     /// By number of the input.
     ends: Mutex<BTreeMap<usize, InputEnd>>,
     changed: Arc<watch::Sender<u64>>,
+    /// Which record or timer is tried again, and why, while commits of others go on.
+    trying: Mutex<Option<String>>,
     /// What the task measures.
     pub meters: TaskMeters,
     /// What all tasks of its processor measure together.
@@ -112,12 +114,34 @@ impl TaskBoard {
             last_error: None,
         };
         let meters = TaskMeters::default();
-        TaskBoard { status: Mutex::new(status), ends: Mutex::default(), changed, meters, processor }
+        let (status, ends, trying) = (Mutex::new(status), Mutex::default(), Mutex::default());
+        TaskBoard { status, ends, changed, trying, meters, processor }
     }
 
     /// The status as it is now.
     pub fn status(&self) -> TaskStatus {
-        self.status.lock().clone()
+        let mut status = self.status.lock().clone();
+        if status.state == TaskState::Running
+            && let Some(cause) = &*self.trying.lock()
+        {
+            status.state = TaskState::Retrying;
+            status.cause = Some(cause.clone());
+        }
+        status
+    }
+
+    /// A record or timer has failed, and is tried again: what runs is shown as retrying, for this reason.
+    pub fn tries_again(&self, cause: String) {
+        *self.trying.lock() = Some(cause.clone());
+        self.update(|status| status.last_error = Some(cause));
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    /// It is dealt with.
+    pub fn tries_no_more(&self) {
+        if self.trying.lock().take().is_some() {
+            self.changed.send_modify(|version| *version += 1);
+        }
     }
 
     /// Changes the status and wakes the watchers.

@@ -5,7 +5,8 @@
 use super::backend::{Backend, BackendError};
 use super::context::Tuning;
 use super::definition::{DefinitionError, ProcessorDefinition, RunMode, not_co_partitioned};
-use super::logs::{LogLimits, LogPage, LogRing};
+use super::log_topic::{LogKind, PluginLogs};
+use super::logs::{LogPage, LogRing};
 use super::manager::Manager;
 use super::meters::{ProcessorMeters, ProcessorMetrics};
 use super::registry::{Registry, RegistryError};
@@ -36,8 +37,8 @@ pub struct SupervisorOptions {
     pub clock: Clock,
     /// Waits and sizes.
     pub tuning: Tuning,
-    /// The bounds of each processor's log.
-    pub log_limits: LogLimits,
+    /// Where each processor's log comes from.
+    pub logs: PluginLogs,
 }
 
 /// What a whole processor is doing: the gravest of its tasks' states.
@@ -249,7 +250,7 @@ async fn supervise(
                 continue;
             }
             let view = Arc::new(ProcessorView {
-                logs: Arc::new(LogRing::new(options.log_limits)),
+                logs: options.logs.ring(LogKind::Processor, &definition.name),
                 meters: Arc::default(),
                 boards: Mutex::default(),
                 restarts: watch::Sender::new(0),

@@ -16,7 +16,7 @@ use super::backend::Backend;
 use super::context::Tuning;
 use super::definition::{CommitPolicy, ErrorPolicy, ProcessorDefinition};
 use super::fake_host::FakeHost;
-use super::logs::LogLimits;
+use super::log_topic::PluginLogs;
 use super::memory_backend::MemoryBackend;
 use super::registry::{ModuleEntry, Registry};
 use super::state_queries::StateQueries;
@@ -104,7 +104,7 @@ impl Fixture {
             state: self.state.clone(),
             clock: self.clock.clone(),
             tuning: self.tuning,
-            log_limits: LogLimits::default(),
+            logs: PluginLogs::default(),
         })
     }
 
@@ -123,7 +123,7 @@ impl Fixture {
             host: self.host.clone(),
             registry: self.registry.clone(),
             clock: Clock::manual(Timestamp::from_ms(1)),
-            log_limits: LogLimits::default(),
+            logs: PluginLogs::default(),
         });
         started.await.unwrap()
     }

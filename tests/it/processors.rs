@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::TestServer;
 use crate::fixture::admin::{call, counted, deploy, guest, push, try_deploy, until};
+use crate::fixture::command::tidemill_text;
 use crate::fixture::librdkafka::{
     PATIENCE, TestConsumer, admin, committed_values, create, producer, send_all, wait,
 };
@@ -261,4 +262,52 @@ fn an_idle_processor_keeps_its_place_and_a_deleted_one_loses_it() {
     assert_eq!(committed_values(&server, "out").len(), 2, "each record is there once");
     assert_eq!(call(&server, "DELETE", "/v1/processors/idle", &[]).0, 204);
     until_expired(&server, "idle", "in");
+}
+
+#[test]
+fn what_a_processor_has_said_is_there_after_a_restart_and_for_every_consumer() {
+    let mut server = with_topics(&["in", "out"]);
+    push(&server, "test", &guest("test-guest-flat"));
+    deploy(&server, "bad", &behaving("test", "panic"));
+    send_all(&producer(&server, &[]), "in", &["one"]);
+    until(&server, "bad", |processor| counted(processor, "dead_letters") == 1);
+    let logs = |server: &TestServer, since: u64| {
+        let (status, page) = call(server, "GET", &format!("/v1/processors/bad/logs?since={since}"), &[]);
+        assert_eq!(status, 200, "{page}");
+        page
+    };
+    let said = logs(&server, 0);
+    assert!(said["lines"].to_string().contains("record at offset 0 failed"), "{said}");
+    server.restart();
+    until(&server, "bad", |processor| processor["state"] == "running");
+    let again = logs(&server, 0);
+    let (before, after) = (said["lines"].as_array().unwrap(), again["lines"].as_array().unwrap());
+    assert_eq!(after.get(..before.len()), Some(&before[..]), "{again}");
+    // Who followed them goes on where it was.
+    send_all(&producer(&server, &[]), "in", &["two"]);
+    until(&server, "bad", |processor| counted(processor, "dead_letters") == 1);
+    let next = logs(&server, said["next"].as_u64().unwrap());
+    assert!(next["lines"].to_string().contains("record at offset 1 failed"), "{next}");
+    assert!(!next["lines"].to_string().contains("record at offset 0 failed"), "{next}");
+    let kept = committed_values(&server, "__plugin_logs");
+    let kept: Vec<Value> = kept.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found = kept.iter().find(|line| line["message"].to_string().contains("record at offset 0")).unwrap();
+    assert_eq!(
+        (&found["kind"], &found["name"], &found["task"]),
+        (&json!("processor"), &json!("bad"), &json!("in-0"))
+    );
+    assert_refused(&try_deploy(&server, "loop", &from_to("test", "__plugin_logs", "out")), "", &["internal"]);
+}
+
+#[test]
+fn describe_says_that_a_processor_tries_again_and_why() {
+    let server = with_topics(&["in", "out"]);
+    push(&server, "test", &guest("test-guest-flat"));
+    deploy(&server, "stuck", &behaving("test", "refuse-init"));
+    send_all(&producer(&server, &[]), "in", &["one"]);
+    let stuck = until(&server, "stuck", |processor| processor["state"] == "retrying");
+    let cause = stuck["cause"].as_str().unwrap();
+    assert!(cause.contains("the config key `threshold` is missing"), "{cause}");
+    let described = tidemill_text(&server, &["processor", "describe", "stuck"]);
+    assert!(described.contains("retrying") && described.contains("`threshold` is missing"), "{described}");
 }

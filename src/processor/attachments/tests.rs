@@ -36,7 +36,7 @@ impl Fixture {
             host: self.host.clone(),
             registry: Arc::clone(&self.registry),
             clock: Clock::System,
-            log_limits: LogLimits::default(),
+            logs: PluginLogs::default(),
         });
         (attachments.await.unwrap(), interceptors)
     }

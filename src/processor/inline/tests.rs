@@ -6,7 +6,7 @@ use crate::interceptor::{Attachment, FaultPolicy, InterceptorLimits};
 use crate::plugin::Direction;
 use crate::processor::attachments::{Attachments, AttachmentsOptions};
 use crate::processor::fake_host::FakeHost;
-use crate::processor::logs::LogLimits;
+use crate::processor::log_topic::PluginLogs;
 use crate::processor::partitioner::partition_for_key;
 use crate::processor::registry::ModuleEntry;
 
@@ -226,7 +226,7 @@ async fn interceptors_judge_the_records_as_a_client_s_and_hear_what_became_of_th
         host: inline.host.clone(),
         registry: Arc::clone(&inline.registry),
         clock: crate::clock::Clock::System,
-        log_limits: LogLimits::default(),
+        logs: PluginLogs::default(),
     });
     let attachment = Attachment {
         name: "judge".into(),

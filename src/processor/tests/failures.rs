@@ -206,3 +206,17 @@ async fn a_panic_fails_one_task_and_disturbs_no_other() {
     within(fixture.cluster.wait_until(|cluster| cluster.committed_values("out") == ["other"])).await;
     supervisor.stop().await;
 }
+
+#[tokio::test]
+async fn while_a_record_is_tried_again_its_task_says_so_and_why() {
+    let fixture = Fixture::new().await;
+    let mut definition = fixture.definition();
+    definition.on_error.retries = 1_000;
+    definition.on_error.backoff_ms = 60_000;
+    fixture.append(&["a", "never good"]);
+    fixture.deploy(definition).await;
+    let supervisor = fixture.supervisor();
+    let status = until(&supervisor, |status| status.state == ProcessorState::Retrying).await;
+    assert_eq!(status.cause.unwrap(), "record at offset 1 is tried again (retry): cannot take never good");
+    supervisor.stop().await;
+}
