@@ -11,9 +11,9 @@ use super::span::Span;
 use super::status::TaskBoard;
 use crate::ids::{TopicName, TopicPartition};
 use crate::plugin::{
-    InputBatch, InstanceContext, InstanceOptions, KeyRange, LogSink, ModuleDigest, NoState, OutputBatch,
-    OutputRecord, Page, PageLimits, PluginHost, ProcessorInstance, ScanDirection, StateAccess, StateError,
-    StoreId, Surroundings, TimerDomain,
+    InputBatch, InstanceContext, InstanceOptions, KeyRange, LogLevel, LogLine, LogSink, LogSource,
+    ModuleDigest, NoState, OutputBatch, OutputRecord, Page, PageLimits, PluginHost, ProcessorInstance,
+    ScanDirection, StateAccess, StateError, StoreId, Surroundings, TimerDomain,
 };
 use crate::wire::record_batch::{BatchBuilder, BatchOptions, RawRecord};
 use bytes::Bytes;
@@ -106,14 +106,30 @@ impl Chain {
         });
         let called = self.board.meters.time_guest(|| std::panic::catch_unwind(call));
         let called = called.map_err(|panic| CallError::Fault(fault("panic", panic_text(panic.as_ref()))))?;
-        if called.as_ref().err().is_none_or(|fault| fault.instance_survives())
-            && let Some(place) = self.instances.get_mut(number)
-        {
+        let is_kept = called.as_ref().err().is_none_or(|fault| fault.instance_survives())
+            && !self.is_nearly_full(instance.as_ref());
+        if is_kept && let Some(place) = self.instances.get_mut(number) {
             *place = Some(instance);
         }
         let memory = self.instances.iter().flatten().map(|instance| instance.memory_bytes()).sum();
         self.board.meters.set_guest_memory(memory);
         called.map_err(|fault| CallError::Fault(fault_of(fault)))
+    }
+
+    /// Whether an instance is better replaced before it runs out of memory, in the middle of a batch that is not to blame:
+    /// linear memory never shrinks, and some languages' tools lose a little in each call.
+    fn is_nearly_full(&self, instance: &dyn ProcessorInstance) -> bool {
+        let (bytes, bytes_max) = (instance.memory_bytes(), self.definition.limits.memory_bytes);
+        let is_nearly_full = bytes > bytes_max - bytes_max / 8;
+        if is_nearly_full {
+            let message = format!(
+                "its memory is nearly full ({bytes} of {bytes_max} bytes): a new instance goes on; if this comes often, \
+                 give it more by limits.memory_bytes"
+            );
+            let (level, source) = (LogLevel::Warn, LogSource::Log);
+            self.log.send(LogLine { level, source, message, dropped_before: 0 });
+        }
+        is_nearly_full
     }
 
     fn instantiate(&self, number: usize, topic: &TopicName) -> Result<Box<dyn ProcessorInstance>, CallError> {

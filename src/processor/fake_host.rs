@@ -22,13 +22,16 @@ use tokio::sync::watch;
 /// at its first try, `drop` gives nothing, `big` gives 2 MB, `to TOPIC TEXT` goes to another topic,
 /// `at PARTITION` goes to that partition, `say TEXT` logs, `own COUNTER` adds 1 to that counter of the module's own, `count WORD` adds 1 to the word's counter in the store `counts`
 /// and writes `WORD=N`, `count-poison WORD` does so and is then rejected, `timer DOMAIN ID AT PAYLOAD` sets a timer,
-/// `cancel DOMAIN ID` takes one away, `ambient` writes the clocks, the seed and the attempt, `never` fails at each try.
+/// `cancel DOMAIN ID` takes one away, `ambient` writes the clocks, the seed and the attempt, `never` fails at each try, `hoard MB`
+/// takes memory.
 pub(crate) struct FakeHost {
     modules: Mutex<BTreeMap<ModuleDigest, ModuleDescription>>,
     /// How many records have been processed, failed calls included.
     pub processed: Arc<watch::Sender<usize>>,
     /// How often records have failed that never do anything else.
     pub tries: Arc<AtomicUsize>,
+    /// How many processors' instances there ever were.
+    pub instances: Arc<AtomicUsize>,
     /// How many partitioners have said their last words.
     pub partitioners_closed: Arc<AtomicUsize>,
     /// What interceptors have seen.
@@ -41,6 +44,7 @@ impl FakeHost {
             modules: Mutex::default(),
             processed: Arc::new(watch::Sender::new(0)),
             tries: Arc::default(),
+            instances: Arc::default(),
             partitioners_closed: Arc::default(),
             intercepted: Arc::default(),
         }
@@ -94,6 +98,7 @@ impl PluginHost for FakeHost {
         options: InstanceOptions,
     ) -> Result<Box<dyn ProcessorInstance>, PluginError> {
         self.describe(digest)?;
+        self.instances.fetch_add(1, Ordering::SeqCst);
         let output = options.config.iter().find(|(key, _)| key == "output");
         let output = output.map_or("out".to_owned(), |(_, topic)| topic.clone());
         Ok(Box::new(FakeInstance {
@@ -102,6 +107,7 @@ impl PluginHost for FakeHost {
             dead: false,
             processed: self.processed.clone(),
             tries: self.tries.clone(),
+            memory_bytes: 64 << 10,
         }))
     }
 
@@ -177,6 +183,7 @@ struct FakeInstance {
     dead: bool,
     processed: Arc<watch::Sender<usize>>,
     tries: Arc<AtomicUsize>,
+    memory_bytes: u64,
 }
 
 impl ProcessorInstance for FakeInstance {
@@ -226,6 +233,7 @@ impl ProcessorInstance for FakeInstance {
                     let text = format!("{rest}={counted}");
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
                 }
+                "hoard" => self.memory_bytes += rest.parse::<u64>().unwrap() << 20,
                 "never" => {
                     self.tries.fetch_add(1, Ordering::SeqCst);
                     return Err(fault(FaultReason::Retry));
@@ -287,7 +295,7 @@ impl ProcessorInstance for FakeInstance {
     }
 
     fn memory_bytes(&self) -> u64 {
-        64 << 10
+        self.memory_bytes
     }
 }
 

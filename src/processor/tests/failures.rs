@@ -7,6 +7,7 @@ use crate::processor::definition::FailureAction;
 use crate::processor::memory_backend::{Call, Fault};
 use crate::processor::status::TaskState;
 use crate::processor::supervisor::ProcessorState;
+use std::sync::atomic::Ordering;
 
 async fn run(values: &[&str], change: impl FnOnce(&mut ProcessorDefinition)) -> (Fixture, TaskStatus) {
     let fixture = Fixture::new().await;
@@ -219,4 +220,25 @@ async fn while_a_record_is_tried_again_its_task_says_so_and_why() {
     let status = until(&supervisor, |status| status.state == ProcessorState::Retrying).await;
     assert_eq!(status.cause.unwrap(), "record at offset 1 is tried again (retry): cannot take never good");
     supervisor.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_is_replaced_before_its_memory_is_full() {
+    let fixture = Fixture::new().await;
+    fixture.deploy(fixture.definition()).await;
+    let supervisor = fixture.supervisor();
+    // The limit is 64 MiB: what is just below seven eighths of it stays.
+    for (value, instances) in [("hoard 55", 1), ("a", 1), ("hoard 2", 1), ("b", 2), ("hoard 60", 2), ("c", 3)]
+    {
+        fixture.append(&[value]);
+        fixture.caught_up().await;
+        assert_eq!(fixture.host.instances.load(Ordering::SeqCst), instances, "{value}");
+    }
+    let warned = supervisor.logs("p", 0).unwrap().lines;
+    assert_eq!(warned.iter().filter(|line| line.message.contains("memory is nearly full")).count(), 2);
+    supervisor.stop().await;
+    assert_eq!(
+        (fixture.values("out"), fixture.values("p.dlq")),
+        (["a", "b", "c"].map(str::to_owned).to_vec(), vec![])
+    );
 }
