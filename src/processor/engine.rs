@@ -14,7 +14,7 @@ use super::unit::Unit;
 use crate::ids::{Offset, PartitionIndex, TopicName, TopicPartition};
 use crate::plugin::{
     FaultReason, InputBatch, Limits, LogSink, OutputBatch, OutputRecord, PageLimits, PluginHost,
-    ProcessFault, StateAccess, StateError, Surroundings, TimerDomain,
+    ProcessFault, StateError, Surroundings, TimerDomain,
 };
 use crate::state::{StoreError, TaskState};
 use crate::wire::record_batch::{RawHeaders, RawRecord};
@@ -238,7 +238,7 @@ impl Engine {
     pub fn forget_timers(&mut self, span: &Span) -> Result<(), StateError> {
         let (Some(state), Some((domain, timers))) = (&mut self.state, span.timers()) else { return Ok(()) };
         for timer in timers {
-            state.delete_timer(domain, &timer.id)?;
+            state.fire_timer(domain, timer)?;
         }
         self.look_for_timers()
     }
@@ -397,10 +397,10 @@ fn surroundings(
     };
     let seed = (place << 32) ^ within;
     let Some(state) = state else { return Ok(Surroundings { now, seed, ..Surroundings::none() }) };
-    let mut call = state.begin_call();
+    let call = state.begin_call();
     if let Some((domain, timers)) = span.timers() {
         for timer in timers {
-            call.cancel_timer(domain, &timer.id)?;
+            state.fire_timer(domain, timer)?;
         }
     }
     Ok(Surroundings { stream_time: state.stream_time(), state: Box::new(call), now, seed })

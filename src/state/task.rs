@@ -11,7 +11,7 @@ use super::core::{Core, Pending, Shared};
 use super::error::StoreError;
 use super::layer::{Beneath, Layer};
 use super::mark::Mark;
-use super::timers::{delete_timer, due_timers, put_timer};
+use super::timers::{delete_timer, due_timers, fire_timer, put_timer};
 use crate::ids::Offset;
 use crate::plugin::{PageLimits, StateError, Timer, TimerDomain};
 use bytes::Bytes;
@@ -185,6 +185,12 @@ impl TaskState {
     /// Takes a timer away, in the call that runs or else in the open unit; answers whether there was one.
     pub fn delete_timer(&mut self, domain: TimerDomain, id: &[u8]) -> Result<bool, StateError> {
         delete_timer(&self.shared, &mut self.shared.core.lock(), (domain, id))
+    }
+
+    /// Takes a timer away that has fired, in the call that runs or else in the open unit. One of the same id that was set
+    /// since it was found to be due stays.
+    pub fn fire_timer(&mut self, domain: TimerDomain, timer: &Timer) -> Result<(), StateError> {
+        fire_timer(&self.shared, &mut self.shared.core.lock(), domain, timer)
     }
 
     /// The first timers of a domain that are due at a time, by time and id: as many as the limits allow, and one at

@@ -47,6 +47,22 @@ pub(super) fn delete_timer(
     Ok(found.is_some())
 }
 
+/// Takes a timer away as it was found to be due. One of the same id that was set since stays.
+pub(super) fn fire_timer(
+    shared: &Shared,
+    core: &mut Core,
+    domain: TimerDomain,
+    timer: &Timer,
+) -> Result<(), StateError> {
+    let key = timer_key((domain, &timer.id))?;
+    let Some(found) = core.find(&shared.ground, &key)? else { return Ok(()) };
+    let stored = shared.ground.decode(&found)?;
+    if (stored.time, &stored.value) != (Some(timer.at), &timer.payload) {
+        return Ok(());
+    }
+    core.write(key, None, Some(&found), &shared.limits)
+}
+
 /// The first timers of a domain that are due at a time, by time and id: as many as the limits allow, and one at least.
 pub(super) fn due_timers(
     shared: &Shared,

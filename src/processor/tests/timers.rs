@@ -120,6 +120,27 @@ async fn a_timer_is_replaced_cancelled_and_sets_others() {
 }
 
 #[tokio::test]
+async fn a_timer_that_another_sets_again_stays_when_they_fire_one_by_one() {
+    let (fixture, _directory) = with_timers().await;
+    // The one between them fails, so that they fire in calls of their own.
+    for timer in ["a 100 then event c 300 later", "b 100 poison 1", "c 100 now"] {
+        fixture.append_at(1, &format!("timer event {timer}"));
+    }
+    let supervisor = fixture.supervisor();
+    fixture.append_at(200, "tick");
+    fixture.until_values(3).await;
+    fixture.append_at(300, "tock");
+    fixture.until_values(5).await;
+    supervisor.stop().await;
+    let expected =
+        ["event-time a set another", "event-time c@100 now", "event-time c@300 later", "tick", "tock"];
+    assert_eq!(
+        (fixture.values("out"), fixture.values("p.dlq")),
+        (expected.map(str::to_owned).to_vec(), vec!["poison 1".to_owned()])
+    );
+}
+
+#[tokio::test]
 async fn a_timer_that_fails_goes_to_the_dead_letters_alone_and_is_gone() {
     let (fixture, _directory) = with_timers().await;
     for (id, payload) in [("a", "x"), ("b", "poison 1"), ("c", "y"), ("d", "trap"), ("e", "z")] {
