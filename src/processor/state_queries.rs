@@ -252,7 +252,7 @@ impl StateQueries {
             });
         }
         let mut inputs = Vec::new();
-        for input in &definition.inputs {
+        for input in definition.task_topics() {
             let topic = self.backend.topic(input).await?;
             let partitions = topic.ok_or_else(|| BackendError::UnknownTopic(input.to_string()))?.partitions;
             if let Some(partition) = partition.filter(|partition| partition.value() >= partitions) {

@@ -175,3 +175,16 @@ proptest! {
         prop_assert_eq!(is_in, wanted);
     }
 }
+
+#[tokio::test]
+async fn a_task_of_several_inputs_is_looked_at_once() {
+    let (fixture, _directory) = counting().await;
+    fixture.cluster.with(|cluster| cluster.ensure_topic("other", 1));
+    let inputs = ["in", "other"].map(TopicName::new).to_vec();
+    let stores = vec!["counts".to_owned()];
+    fixture.deploy(ProcessorDefinition { inputs, stores, ..fixture.definition() }).await;
+    let _task = fill(&fixture, 0, &[("a", None)]);
+    let answer =
+        fixture.state_queries().scan("p", "counts", whole(9, ScanDirection::Ascending)).await.unwrap();
+    assert_eq!((answer.entries.len(), answer.without_state.len()), (1, 0));
+}
