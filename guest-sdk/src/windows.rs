@@ -156,8 +156,9 @@ where
         let last = timestamp - timestamp % self.advance_ms;
         let before = (timestamp - self.size_ms).div_euclid(self.advance_ms).saturating_add(1);
         let first = before.max(0).saturating_mul(self.advance_ms);
-        let step = usize::try_from(self.advance_ms).unwrap_or(usize::MAX);
-        (first..=last).step_by(step)
+        let advance_ms = self.advance_ms;
+        let starts = std::iter::successors(Some(first), move |start| start.checked_add(advance_ms));
+        starts.take_while(move |start| *start <= last)
     }
 
     fn closes(&self, start: i64) -> i64 {

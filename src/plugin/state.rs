@@ -182,6 +182,9 @@ pub trait StateAccess: Send {
 
     /// Takes a timer away; answers whether there was one.
     fn cancel_timer(&mut self, domain: TimerDomain, id: &[u8]) -> Result<bool, StateError>;
+
+    /// From now on timers are refused: the first module of a chain, to which they would come back, is done.
+    fn end_timers(&mut self);
 }
 
 /// The state of one that has none.
@@ -222,6 +225,8 @@ impl StateAccess for NoState {
     fn cancel_timer(&mut self, _: TimerDomain, _: &[u8]) -> Result<bool, StateError> {
         Err(StateError::NoTimers)
     }
+
+    fn end_timers(&mut self) {}
 }
 
 /// What a guest may ask for during one call, beside its input. The same surroundings and the same input give the

@@ -11,12 +11,10 @@ use super::span::Span;
 use super::status::TaskBoard;
 use crate::ids::{TopicName, TopicPartition};
 use crate::plugin::{
-    InputBatch, InstanceContext, InstanceOptions, KeyRange, LogLevel, LogLine, LogSink, LogSource,
-    ModuleDigest, NoState, OutputBatch, OutputRecord, Page, PageLimits, PluginHost, ProcessorInstance,
-    ScanDirection, StateAccess, StateError, StoreId, Surroundings, TimerDomain,
+    InputBatch, InstanceContext, InstanceOptions, LogLevel, LogLine, LogSink, LogSource, ModuleDigest,
+    OutputBatch, OutputRecord, PluginHost, ProcessorInstance, Surroundings, TimerDomain,
 };
 use crate::wire::record_batch::{BatchBuilder, BatchOptions, RawRecord};
-use bytes::Bytes;
 use std::sync::Arc;
 
 /// The instances of a task.
@@ -67,10 +65,7 @@ impl Chain {
         let input = span.input(from, attempt);
         let output = self.call(0, &input, &mut surroundings, span.timers().map(|(domain, _)| domain))?;
         let mut links = vec![Link { input, output, sources: None }];
-        if !self.definition.then.is_empty() {
-            let state = std::mem::replace(&mut surroundings.state, Box::new(NoState));
-            surroundings.state = Box::new(WithoutTimers(state));
-        }
+        surroundings.state.end_timers();
         let definition = Arc::clone(&self.definition);
         for (number, stage) in (1..).zip(&definition.then) {
             let (builder, sources) = piped(&links, &stage.input).map_err(CallError::Fault)?;
@@ -207,60 +202,11 @@ fn blame(error: CallError, number: u64, module: &str, sources: &[u32]) -> CallEr
             let short = module.get(..12).unwrap_or(module);
             let message = format!("module {} of the chain ({short}): {}", number + 1, fault.message);
             let index = fault.index.and_then(|index| source_in(sources, index));
-            // Without a name, whichever it was may be found by halving, unless all come from one.
+            // Where the module names no record, it is found by halving the span.
             CallError::Fault(Fault { index, message, ..fault })
         }
         CallError::NoInstance(cause) => {
             CallError::NoInstance(format!("module {} of the chain: {cause}", number + 1))
         }
-    }
-}
-
-/// The task's state for modules behind the first: timers come back to the first alone.
-struct WithoutTimers(Box<dyn StateAccess>);
-
-impl StateAccess for WithoutTimers {
-    fn open(&mut self, name: &str) -> Result<StoreId, StateError> {
-        self.0.open(name)
-    }
-
-    fn get(&mut self, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, StateError> {
-        self.0.get(store, key)
-    }
-
-    fn put(
-        &mut self,
-        store: StoreId,
-        key: &[u8],
-        value: &[u8],
-        expires: Option<i64>,
-    ) -> Result<(), StateError> {
-        self.0.put(store, key, value, expires)
-    }
-
-    fn delete(&mut self, store: StoreId, key: &[u8]) -> Result<(), StateError> {
-        self.0.delete(store, key)
-    }
-
-    fn scan(
-        &mut self,
-        store: StoreId,
-        range: &KeyRange,
-        direction: ScanDirection,
-        limits: PageLimits,
-    ) -> Result<Page, StateError> {
-        self.0.scan(store, range, direction, limits)
-    }
-
-    fn add(&mut self, store: StoreId, key: &[u8], delta: i64) -> Result<i64, StateError> {
-        self.0.add(store, key, delta)
-    }
-
-    fn set_timer(&mut self, _: TimerDomain, _: &[u8], _: i64, _: &[u8]) -> Result<(), StateError> {
-        Err(StateError::TimersBehindFirst)
-    }
-
-    fn cancel_timer(&mut self, _: TimerDomain, _: &[u8]) -> Result<bool, StateError> {
-        Err(StateError::TimersBehindFirst)
     }
 }

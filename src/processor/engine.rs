@@ -86,13 +86,11 @@ impl Engine {
     pub fn new(
         host: Arc<dyn PluginHost>,
         definition: Arc<ProcessorDefinition>,
-        inputs: Vec<TopicPartition>,
+        (input, inputs): (TopicPartition, Vec<TopicPartition>),
         log: LogSink,
         board: Arc<TaskBoard>,
         state: Option<TaskState>,
     ) -> Engine {
-        let input = inputs.first().cloned();
-        let input = input.unwrap_or_else(|| TopicPartition::new(TopicName::new(""), PartitionIndex::ZERO));
         let sticky = StickyPartition::new(input.partition);
         let limits = definition.limits.of_instance();
         let partitioners = Partitioners::new(host.clone(), limits, log.clone(), board.processor.own.sink());

@@ -8,7 +8,7 @@ use super::backend::{Backend, BackendError};
 use super::logs::{LogEntry, LogLimits, LogRing};
 use super::registry::Registry;
 use crate::clock::Clock;
-use crate::ids::{PartitionIndex, TopicName, TopicPartition};
+use crate::ids::{Offset, PartitionIndex, TopicName, TopicPartition};
 use crate::processor::backend::Provenance;
 use crate::wire::record_batch::{BatchBuilder, BatchOptions, NewRecord, RecordBatch};
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub(super) const QUEUE_LINES: usize = 4_096;
 const LINES_AT_ONCE: usize = 500;
 /// A batch is closed when it has grown to this: one line more stays under `max.message.bytes`.
 const BATCH_BYTES: usize = 512 << 10;
+/// So many of the last lines are looked through at a start, which waits for it.
+const HISTORY_LINES: i64 = 20_000;
 const FETCH_BYTES: usize = 4 << 20;
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
@@ -232,7 +234,8 @@ async fn read_history(
         LogKind::Broker => false,
     };
     let bounds = backend.log_bounds(&partition).await?;
-    let mut from = bounds.log_start;
+    let recent = bounds.last_stable.value().saturating_sub(HISTORY_LINES);
+    let mut from = Offset::from_wire(recent).map_or(bounds.log_start, |recent| recent.max(bounds.log_start));
     while from < bounds.last_stable {
         let found = backend.fetch(&partition, from, FETCH_BYTES, Duration::ZERO).await?;
         for line in found.batches.iter().flat_map(lines_of).filter(is_deployed) {

@@ -85,7 +85,7 @@ impl<'a> ReadStage<'a> {
         let engine = Engine::new(
             context.host.clone(),
             context.definition.clone(),
-            context.inputs.iter().map(|input| input.partition.clone()).collect(),
+            (context.input.clone(), context.inputs.iter().map(|input| input.partition.clone()).collect()),
             context.log_sink(),
             context.board.clone(),
             state,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub struct CallState {
     shared: Arc<Shared>,
     call: u64,
+    has_timers: bool,
     /// The whole key that is being looked at.
     key: BytesMut,
 }
@@ -24,7 +25,11 @@ pub struct CallState {
 impl CallState {
     /// Access to the call of this number.
     pub(super) fn new(shared: Arc<Shared>, call: u64) -> CallState {
-        CallState { shared, call, key: BytesMut::new() }
+        CallState { shared, call, has_timers: true, key: BytesMut::new() }
+    }
+
+    fn for_timers(&self) -> Result<MutexGuard<'_, Core>, StateError> {
+        if self.has_timers { during(&self.shared, self.call) } else { Err(StateError::TimersBehindFirst) }
     }
 
     /// Makes `self.key` the whole key; locks the layers.
@@ -118,12 +123,16 @@ impl StateAccess for CallState {
         at: i64,
         payload: &[u8],
     ) -> Result<(), StateError> {
-        let mut core = during(&self.shared, self.call)?;
+        let mut core = self.for_timers()?;
         put_timer(&self.shared, &mut core, (domain, id), at, payload)
     }
 
     fn cancel_timer(&mut self, domain: TimerDomain, id: &[u8]) -> Result<bool, StateError> {
-        let mut core = during(&self.shared, self.call)?;
+        let mut core = self.for_timers()?;
         delete_timer(&self.shared, &mut core, (domain, id))
+    }
+
+    fn end_timers(&mut self) {
+        self.has_timers = false;
     }
 }

@@ -84,6 +84,14 @@ fn a_record_falls_into_all_hopping_windows_around_it() {
 }
 
 #[test]
+fn windows_may_be_longer_than_32_bits_of_milliseconds() {
+    const DAY: u64 = 86_400_000;
+    let windows = Windows::<String, u64>::hopping("w", ms(120 * DAY), ms(60 * DAY));
+    let starts: Vec<i64> = windows.starts(200 * 86_400_000).collect();
+    assert_eq!(starts, [120 * 86_400_000, 180 * 86_400_000]);
+}
+
+#[test]
 fn windows_with_gaps_between_them_leave_records_out() {
     let mut counting = counting(Windows::hopping("w", ms(3), ms(10)));
     assert_eq!(run(&mut counting, &[at(2, "a"), at(3, "a"), at(10, "a")]), "1 0 1");

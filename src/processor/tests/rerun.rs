@@ -43,7 +43,7 @@ fn fresh_engine(fixture: &Fixture, definition: &ProcessorDefinition, database: &
     let state = database.open_task(task, options, changelog, 0).unwrap();
     let definition = Arc::new(definition.clone());
     let board = TaskBoard::new(&input(), Arc::default(), Arc::default());
-    let (host, inputs) = (fixture.host.clone(), vec![input()]);
+    let (host, inputs) = (fixture.host.clone(), (input(), vec![input()]));
     let mut engine = Engine::new(host, definition, inputs, LogSink::none(), Arc::new(board), Some(state));
     engine.outputs.insert(TopicName::new("out"), OutputTopic { partitions: 1, partitioner: None });
     engine

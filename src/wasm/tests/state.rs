@@ -124,6 +124,10 @@ impl StateAccess for MemoryState {
     fn cancel_timer(&mut self, domain: TimerDomain, id: &[u8]) -> Result<bool, StateError> {
         Ok(self.timers.lock().remove(&(domain, id.to_vec())).is_some())
     }
+
+    fn end_timers(&mut self) {
+        unreachable!("there is no chain here");
+    }
 }
 
 fn page(entries: impl Iterator<Item = (Bytes, Bytes)>, limits: PageLimits) -> Page {
