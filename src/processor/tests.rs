@@ -117,6 +117,21 @@ impl Fixture {
         StateQueries::new(backend, self.registry.clone(), self.state.clone())
     }
 
+    /// Runs tasks that crash at a step of their calls of the cluster, and drops them; answers whether it came so far, or
+    /// all was done before.
+    pub async fn crash_at(&self, step: usize, done: impl Future<Output = ()>) -> bool {
+        let doomed = self.cluster.connect();
+        doomed.crash_at(step);
+        let supervisor = self.supervisor_on(doomed.clone());
+        let has_crashed = tokio::select! {
+            biased;
+            () = within(doomed.crashed()) => true,
+            () = done => false,
+        };
+        supervisor.kill().await;
+        has_crashed
+    }
+
     pub async fn attachments(&self) -> Attachments {
         let started = Attachments::start(AttachmentsOptions {
             interceptors: Arc::default(),

@@ -36,16 +36,7 @@ async fn a_crash_at_any_step_neither_loses_nor_repeats_a_record() {
         fixture.deploy(definition).await;
         fixture.append(&["a", "poison 1", "b", "c"]);
         fixture.append(&["d", "e"]);
-        let doomed = fixture.cluster.connect();
-        doomed.crash_at(step);
-        let first = fixture.supervisor_on(doomed.clone());
-        // Late steps may never come: then everything is done without a crash.
-        tokio::select! {
-            biased;
-            () = within(doomed.crashed()) => crashes += 1,
-            () = fixture.caught_up() => {}
-        }
-        first.kill().await;
+        crashes += usize::from(fixture.crash_at(step, fixture.caught_up()).await);
         let second = fixture.supervisor();
         fixture.append(&["f"]);
         fixture.caught_up().await;

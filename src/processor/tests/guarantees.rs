@@ -64,15 +64,7 @@ async fn at_least_once_loses_nothing_at_any_crash_and_may_repeat() {
         fixture.deploy(definition).await;
         let values = ["a", "b", "c", "d", "e"];
         fixture.append(&values);
-        let doomed = fixture.cluster.connect();
-        doomed.crash_at(step);
-        let first = fixture.supervisor_on(doomed.clone());
-        tokio::select! {
-            biased;
-            () = within(doomed.crashed()) => crashes += 1,
-            () = fixture.caught_up() => {}
-        }
-        first.kill().await;
+        crashes += usize::from(fixture.crash_at(step, fixture.caught_up()).await);
         let second = fixture.supervisor();
         fixture.caught_up().await;
         second.stop().await;

@@ -65,16 +65,7 @@ async fn a_crash_at_any_step_counts_every_record_of_both_once() {
         fixture.deploy(definition).await;
         append(&fixture, "in", &["count a", "count-poison a", "count a"]);
         append(&fixture, "other", &["count a", "count a", "poison b", "trap"]);
-        let doomed = fixture.cluster.connect();
-        doomed.crash_at(step);
-        let first = fixture.supervisor_on(doomed.clone());
-        tokio::select! {
-            biased;
-            () = within(doomed.crashed()) => crashes += 1,
-            () = caught_up(&fixture) => {}
-        }
-        first.kill().await;
-        drop(first);
+        crashes += usize::from(fixture.crash_at(step, caught_up(&fixture)).await);
         let mut fixture = fixture;
         let mut directory = Some(directory);
         if step % 3 == 0 {

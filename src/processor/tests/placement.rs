@@ -160,15 +160,7 @@ async fn a_mover_carries_committed_records_once_whatever_step_a_crash_comes_at()
             cluster.append_transaction(INGRESS, 0, &[("k", "1 c"), ("k", "0 d")], EndTransaction::Commit);
             cluster.append(INGRESS, 0, &[("k", "3 e")]);
         });
-        let doomed = fixture.cluster.connect();
-        doomed.crash_at(step);
-        let first = fixture.supervisor_on(doomed.clone());
-        tokio::select! {
-            biased;
-            () = within(doomed.crashed()) => crashes += 1,
-            () = moved(&fixture) => {}
-        }
-        first.kill().await;
+        crashes += usize::from(fixture.crash_at(step, moved(&fixture)).await);
         let second = fixture.supervisor();
         fixture.cluster.with(|cluster| cluster.append(INGRESS, 0, &[("k", "1 f")]));
         moved(&fixture).await;

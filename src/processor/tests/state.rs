@@ -61,16 +61,7 @@ async fn a_crash_at_any_step_counts_every_record_once_and_bad_ones_never() {
         fixture.deploy(definition).await;
         fixture.append(&["count a", "count-poison a", "count b", "count a", "count a"]);
         fixture.append(&["count b", "count-poison b"]);
-        let doomed = fixture.cluster.connect();
-        doomed.crash_at(step);
-        let first = fixture.supervisor_on(doomed.clone());
-        tokio::select! {
-            biased;
-            () = within(doomed.crashed()) => crashes += 1,
-            () = fixture.caught_up() => {}
-        }
-        first.kill().await;
-        drop(first);
+        crashes += usize::from(fixture.crash_at(step, fixture.caught_up()).await);
         let mut fixture = fixture;
         if step % 3 == 0 {
             // The cache is lost too: the changelog is the truth.

@@ -253,18 +253,9 @@ async fn a_crash_at_any_step_fires_every_timer_once() {
         }
         fixture.append_at(12, "tick");
         fixture.append_at(50, "tock");
-        let doomed = fixture.cluster.connect();
-        doomed.crash_at(step);
         let all_done =
             |cluster: &Cluster| Fixture::count(cluster, "out") + Fixture::count(cluster, "p.dlq") >= 7;
-        let first = fixture.supervisor_on(doomed.clone());
-        tokio::select! {
-            biased;
-            () = within(doomed.crashed()) => crashes += 1,
-            () = fixture.cluster.wait_until(all_done) => {}
-        }
-        first.kill().await;
-        drop(first);
+        crashes += usize::from(fixture.crash_at(step, fixture.cluster.wait_until(all_done)).await);
         let mut fixture = fixture;
         if step % 3 == 0 {
             // The cache is lost too: the changelog is the truth.
