@@ -143,7 +143,7 @@ pub struct TransactionOptions {
     pub producer_id_expiration: Duration,
 }
 
-/// Plugins and processors; all but the module's size are defaults that a deployment may override.
+/// Plugins and processors; mostly defaults that a deployment may override.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProcessorOptions {
     /// `tidemill.module.bytes.max`
@@ -162,6 +162,8 @@ pub struct ProcessorOptions {
     pub commit_bytes_max: usize,
     /// `tidemill.processor.log.lines.per.second`
     pub log_lines_per_second: u32,
+    /// `tidemill.processors.memory.bytes`; 0 leaves it to the machine's memory
+    pub all_memory_bytes_max: u64,
 }
 
 impl ServerConfig {
@@ -341,6 +343,7 @@ fn processor_options(values: &Values) -> ProcessorOptions {
         commit_interval: duration(values, "tidemill.processor.commit.interval.ms"),
         commit_records_max: size(values, "tidemill.processor.commit.records"),
         commit_bytes_max: size(values, "tidemill.processor.commit.bytes"),
+        all_memory_bytes_max: u64::try_from(int(values, "tidemill.processors.memory.bytes")).unwrap_or(0),
         log_lines_per_second: u32::try_from(int(values, "tidemill.processor.log.lines.per.second"))
             .unwrap_or(0),
     }

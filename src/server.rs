@@ -231,7 +231,7 @@ async fn start_processors(
         registry: Arc::clone(&registry),
         state: Some(state.clone()),
         clock: Clock::System,
-        tuning: Tuning::default(),
+        tuning: Tuning { instances_bytes_max: instances_bytes_max(&config.processors), ..Tuning::default() },
         logs: logs.clone(),
     }));
     let attachments = Attachments::start(AttachmentsOptions {
@@ -260,6 +260,25 @@ async fn start_processors(
     Ok(Deployments { supervisor, admin })
 }
 
+/// What the instances of all processors may take: as configured, or three quarters of what this process may.
+fn instances_bytes_max(options: &ProcessorOptions) -> u64 {
+    match options.all_memory_bytes_max {
+        0 => memory_bytes().map_or(u64::MAX, |bytes| bytes / 4 * 3),
+        configured => configured,
+    }
+}
+
+/// The machine's memory, or less if a control group says so; nothing where neither can be known.
+fn memory_bytes() -> Option<u64> {
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let group = group.and_then(|limit| limit.trim().parse::<u64>().ok());
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?;
+        Some(kib.parse::<u64>().ok()? << 10)
+    });
+    group.into_iter().chain(machine).min()
+}
+
 fn deployment_defaults(options: &ProcessorOptions) -> DeploymentDefaults {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     DeploymentDefaults {
@@ -272,6 +291,7 @@ fn deployment_defaults(options: &ProcessorOptions) -> DeploymentDefaults {
             memory_bytes: options.memory_bytes_max,
             batch_time_ms: ms(options.batch_time_max),
             output_bytes: options.output_bytes_max as u64,
+            log_lines_per_second: options.log_lines_per_second.into(),
             ..TaskLimits::default()
         },
     }

@@ -93,12 +93,22 @@ pub fn consume(address: &str, topic: &str, partitions: i32, records: usize) -> a
 
 /// Sends records at a steady rate whatever happens, and receives them: each one's way in milliseconds.
 pub fn end_to_end(address: &str, topic: &str, per_second: u32, records: usize) -> anyhow::Result<Vec<f64>> {
+    through(address, (topic, topic), per_second, records)
+}
+
+/// As [`end_to_end`], from the topic that is sent to, to the one that is received from: both have one partition.
+pub fn through(
+    address: &str,
+    (topic, received): (&str, &str),
+    per_second: u32,
+    records: usize,
+) -> anyhow::Result<Vec<f64>> {
     let producer_settings = [("acks", "all"), ("linger.ms", "0")];
     let producer: BaseProducer<Failures> =
         config(address, &producer_settings).create_with_context(Failures(AtomicU64::new(0)))?;
     let consumer_settings = [("group.id", "bench"), ("enable.auto.commit", "false")];
     let consumer: BaseConsumer = config(address, &consumer_settings).create()?;
-    consumer.assign(&every_partition(topic, 1)?)?;
+    consumer.assign(&every_partition(received, 1)?)?;
     let warm_up = records / 5;
     let begin = Instant::now();
     std::thread::scope(|scope| {

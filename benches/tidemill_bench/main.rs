@@ -10,13 +10,16 @@
 
 mod broker;
 mod clients;
+mod hosting;
 mod interceptors;
 mod load;
 mod native;
+mod neighbours;
 mod partitioners;
 mod processors;
 mod raw;
 mod report;
+mod state;
 mod transactions;
 
 use std::path::PathBuf;
@@ -34,7 +37,7 @@ struct Bench {
 
 type Scenario = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 14] = [
     ("S1", load::produce),
     ("S2", load::synchronous_producers),
     ("S3", load::consume),
@@ -45,6 +48,10 @@ const SCENARIOS: [Scenario; 10] = [
     ("S10", load::start),
     ("S11", interceptors::produce),
     ("S12", partitioners::partitioners),
+    ("S13", state::count),
+    ("S14", hosting::first_output),
+    ("S15", hosting::idle),
+    ("S16", neighbours::neighbours),
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -75,6 +82,16 @@ fn main() -> anyhow::Result<()> {
         eprintln!("written: {}", path.display());
     }
     Ok(())
+}
+
+/// A module that `tools/build-guests` has built; without it the scenario is left out, and the page says so.
+fn guest(bench: &mut Bench, scenario: &str, name: &str) -> Option<String> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("target/guests/{name}.wasm"));
+    if !path.exists() {
+        bench.book.note(format!("{scenario} without {name}: `tools/build-guests` has not run."));
+        return None;
+    }
+    Some(path.to_string_lossy().into_owned())
 }
 
 /// The brokers that are measured: the one that was built with this, unless the environment names others.

@@ -1,14 +1,15 @@
 //! S12: a topic with a partitioner: how long a record is on its way through the ingress, and how many get through.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use crate::Bench;
 use crate::broker::{Broker, Flavour, Flush};
 use crate::clients;
 use crate::load::{fill, fresh};
+use crate::processors::until_group_committed;
 use crate::raw::{self, Raw};
 use crate::report::{Figure, quantile};
 
@@ -19,7 +20,6 @@ const RECORD_BYTES: usize = 1024;
 const BATCH_RECORDS: usize = 15;
 const PARTITIONS: i32 = 4;
 const BATCHES: usize = 3_400;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// S12: latency at 1,000 records a second, and throughput with a raw client.
 pub fn partitioners(bench: &mut Bench) -> anyhow::Result<()> {
@@ -73,13 +73,7 @@ fn throughput(bench: &mut Bench, flavour: &Flavour, guest: &Path) -> anyhow::Res
     fill(&broker.address, TOPIC, PARTITIONS, BATCHES, batch.bytes())?;
     let ingress = format!("__ingress.{TOPIC}");
     let mut client = Raw::connect(&broker.address)?;
-    let end = i64::try_from(BATCHES * BATCH_RECORDS)?;
-    for partition in 0..PARTITIONS {
-        while client.committed(&ingress, &ingress, partition)? < end {
-            ensure!(begin.elapsed() < PATIENCE, "the mover does not get on");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
+    until_group_committed(&mut client, &ingress, &ingress, PARTITIONS, BATCHES * BATCH_RECORDS, begin)?;
     let (took, cpu) = (begin.elapsed().as_secs_f64(), broker.cpu_seconds()? - before);
     let records = (BATCHES * BATCH_RECORDS) as f64 * f64::from(PARTITIONS);
     let setting = flavour.label("1 KiB, from a raw client to the partitions chosen");

@@ -61,6 +61,26 @@ pub fn batch(records: usize, record_bytes: usize, producer: Option<BatchProducer
     builder.build()
 }
 
+/// A batch of one record with a key.
+pub fn keyed(key: &str, value: &str) -> RecordBatch {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+    builder.append(NewRecord { timestamp: 0, key, value, headers: &[] });
+    builder.build()
+}
+
+/// A batch of one record for each value.
+pub fn batch_of(values: impl IntoIterator<Item = String>) -> RecordBatch {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let timestamp = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+    let timestamp = i64::try_from(timestamp).unwrap_or(i64::MAX);
+    for value in values {
+        let (key, value) = (None, Some(value.as_bytes()));
+        builder.append(NewRecord { timestamp, key, value, headers: &[] });
+    }
+    builder.build()
+}
+
 /// Letters, as Kafka's own load generator writes them.
 pub fn payload(bytes: usize) -> Vec<u8> {
     (b'A'..=b'Z').cycle().take(bytes).collect()

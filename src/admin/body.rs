@@ -168,16 +168,24 @@ fn commit(top: &Fields<'_>, default: CommitPolicy) -> Result<CommitPolicy, ApiEr
 }
 
 fn limits(top: &Fields<'_>, default: TaskLimits) -> Result<TaskLimits, ApiError> {
-    let Some(fields) =
-        top.object("limits", &["memory_bytes", "batch_time_ms", "output_bytes", "state_bytes"])?
-    else {
-        return Ok(default);
-    };
+    let known = [
+        "memory_bytes",
+        "batch_time_ms",
+        "output_bytes",
+        "output_ratio",
+        "state_bytes",
+        "cpu_percent",
+        "log_lines_per_second",
+    ];
+    let Some(fields) = top.object("limits", &known)? else { return Ok(default) };
     Ok(TaskLimits {
-        state_bytes: fields.number("state_bytes")?.unwrap_or(default.state_bytes),
         memory_bytes: fields.number("memory_bytes")?.unwrap_or(default.memory_bytes),
         batch_time_ms: fields.number("batch_time_ms")?.unwrap_or(default.batch_time_ms),
         output_bytes: fields.number("output_bytes")?.unwrap_or(default.output_bytes),
+        output_ratio: fields.number("output_ratio")?.unwrap_or(default.output_ratio),
+        state_bytes: fields.number("state_bytes")?.unwrap_or(default.state_bytes),
+        cpu_percent: fields.number("cpu_percent")?.unwrap_or(default.cpu_percent),
+        log_lines_per_second: fields.number("log_lines_per_second")?.unwrap_or(default.log_lines_per_second),
     })
 }
 

@@ -44,6 +44,7 @@ pub(super) async fn deploy(
     definition.pause_cause = before.as_ref().and_then(|before| before.pause_cause.clone());
     state.registry.check_processor(&definition)?;
     state.supervisor.check_inputs(&definition).await?;
+    state.supervisor.check_memory(&definition).await?;
     state.supervisor.create_topics(&definition).await?;
     state.registry.put_processor(definition).await?;
     state.supervisor.restart_failed(&name);

@@ -19,7 +19,10 @@ struct Api {
 
 impl Api {
     async fn new() -> Api {
-        let fixture = Fixture::new().await;
+        Api::over(Fixture::new().await).await
+    }
+
+    async fn over(fixture: Fixture) -> Api {
         let supervisor = Arc::new(fixture.supervisor());
         let cluster = TestBroker::new();
         cluster.broker.set_partitioner_modules(fixture.registry.partitioner_modules());
@@ -107,6 +110,34 @@ async fn a_module_that_is_too_large_empty_or_nonsense_is_refused_in_a_sentence()
     let (status, answer) = api.call("POST", "/v1/modules", "not wasm").await;
     assert_eq!((status, code(&answer)), (422, "NOT_WEBASSEMBLY"));
     assert_eq!(api.call("POST", "/v1/modules?name=a%20b", "x").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_processor_that_may_take_more_memory_than_is_left_is_refused_in_a_sentence() {
+    let mut fixture = Fixture::new().await;
+    fixture.tuning.instances_bytes_max = 100 << 20;
+    fixture.cluster.with(|cluster| cluster.ensure_topic("wide", 3));
+    let api = Api::over(fixture).await;
+    api.call("POST", "/v1/modules?name=job", "some bytes").await;
+    let body = |input: &str, bytes: u64| json!({"module": "job", "inputs": [input], "outputs": ["out"], "limits": {"memory_bytes": bytes}});
+    let (status, refused) = api.deploy("q", body("wide", 64 << 20)).await;
+    assert_eq!((status, code(&refused)), (422, "NO_MEMORY_LEFT"));
+    let message = "Processor \"q\" may take 192.0 MiB: 3 tasks with 64.0 MiB each. All processors may have 100.0 MiB together, of which the others have taken 0.0 MiB.";
+    assert_eq!(refused["error"]["message"], message);
+    assert_eq!(api.call("GET", "/v1/processors/q", "").await.0, 404, "nothing is left of it");
+    // What others may take does not count, only what they have taken.
+    assert_eq!(api.deploy("p", body("in", 64 << 20)).await.0, 201);
+    assert_eq!(api.deploy("q", body("wide", 32 << 20)).await.0, 201);
+    api.fixture.append(&["hoard 40"]);
+    api.fixture.caught_up().await;
+    let (status, refused) = api.deploy("r", body("in", 64 << 20)).await;
+    assert_eq!((status, code(&refused)), (422, "NO_MEMORY_LEFT"));
+    assert!(refused["error"]["message"].as_str().unwrap().ends_with("the others have taken 40.1 MiB."));
+    assert_eq!(
+        api.deploy("p", body("in", 70 << 20)).await.0,
+        200,
+        "its own memory does not stand in its way"
+    );
 }
 
 #[tokio::test]

@@ -228,7 +228,7 @@ struct Commit {
     bytes_max: Option<u64>,
 }
 
-/// What one task may use.
+/// What its tasks may use.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProcessorLimits {
@@ -239,7 +239,13 @@ struct ProcessorLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     output_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    output_ratio: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     state_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_percent: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_lines_per_second: Option<u64>,
 }
 
 /// When a processor is paused because too many of its records fail.

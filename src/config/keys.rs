@@ -364,6 +364,12 @@ pub const KEYS: &[Key] = &[
         "Memory of one processor instance, unless its deployment says otherwise.",
     ),
     key(
+        "tidemill.processors.memory.bytes",
+        "0",
+        Kind::Int { min: 0, max: i64::MAX, width: super::kind::Width::Long },
+        "Memory of all processors' instances together, beyond which no more are deployed; 0 is three quarters of the machine's.",
+    ),
+    key(
         "tidemill.processor.batch.time.ms",
         "2000",
         Kind::int_within(1, 30_000),
@@ -397,6 +403,6 @@ pub const KEYS: &[Key] = &[
         "tidemill.processor.log.lines.per.second",
         "100",
         Kind::int(0),
-        "How many log lines per second are kept of one processor task; more are counted and dropped.",
+        "How many log lines per second are kept of one deployment, unless it says otherwise; more are counted and dropped.",
     ),
 ];

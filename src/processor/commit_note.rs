@@ -1,11 +1,10 @@
 //! What a task writes beside the offset that it commits: what its calls were, so that they can be made again bit for bit,
-//! and how often the next record has failed.
+//! and how often the next record or timer has failed.
 //!
-//! It is the offset's metadata, text for whoever looks at the group. Losing it costs a failing record's count of tries and
-//! nothing else: an unknown or foreign text is no note. Pure.
+//! It is the offset's metadata, text for whoever looks at the group. Losing it costs a count of tries and nothing else: an unknown or foreign text is no note. Pure.
 
 use crate::ids::Offset;
-use crate::plugin::TimerDomain;
+use crate::plugin::{Timer, TimerDomain};
 use serde::{Deserialize, Serialize};
 
 /// So many calls fit into a note that Kafka's default `offset.metadata.max.bytes` (4096) takes.
@@ -25,6 +24,35 @@ pub struct CommitNote {
     /// How often the record at the committed offset has failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u32,
+    /// A timer that is due and has failed; beside the offset of the first input alone.
+    #[serde(rename = "timer", default, skip_serializing_if = "Option::is_none")]
+    pub failed_timer: Option<FailedTimer>,
+}
+
+/// A timer that is due and has failed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FailedTimer {
+    /// The name of its domain.
+    domain: String,
+    /// The time for which it was set.
+    at: i64,
+    /// The checksum of its id, which may be too long for a note.
+    id_crc: u32,
+    /// How often it has failed.
+    pub failed: u32,
+}
+
+impl FailedTimer {
+    /// A timer that has failed so often.
+    pub fn new(domain: TimerDomain, timer: &Timer, failed: u32) -> FailedTimer {
+        let id_crc = crc32c::crc32c(&timer.id);
+        FailedTimer { domain: domain.name().to_owned(), at: timer.at, id_crc, failed }
+    }
+
+    /// Whether this is the timer.
+    pub fn is(&self, domain: TimerDomain, timer: &Timer) -> bool {
+        *self == FailedTimer::new(domain, timer, self.failed)
+    }
 }
 
 /// One call that went well, or one record or timer that a policy has dealt with instead.
@@ -100,7 +128,7 @@ impl CallNote {
 impl CommitNote {
     /// As it stands beside the offset; empty if there is nothing to say.
     pub fn to_text(&self) -> String {
-        if self.calls.is_empty() && self.failed == 0 {
+        if self.calls.is_empty() && self.failed == 0 && self.failed_timer.is_none() {
             return String::new();
         }
         serde_json::to_string(self).unwrap_or_default()

@@ -39,6 +39,8 @@ pub struct Tuning {
     pub topic_poll: Duration,
     /// How long a task that was told to stop may take before it is cut off.
     pub stop_wait: Duration,
+    /// Linear memory of all processors' instances together, beyond which nothing more is deployed.
+    pub instances_bytes_max: u64,
 }
 
 impl Default for Tuning {
@@ -54,6 +56,7 @@ impl Default for Tuning {
             tries_in_place: 10,
             topic_poll: Duration::from_secs(1),
             stop_wait: Duration::from_secs(15),
+            instances_bytes_max: u64::MAX,
         }
     }
 }

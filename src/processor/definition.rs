@@ -49,7 +49,7 @@ pub struct ProcessorDefinition {
     /// What holds after a failure.
     #[serde(default, skip_serializing_if = "Guarantee::is_default")]
     pub guarantee: Guarantee,
-    /// What one instance may use.
+    /// What it may use.
     #[serde(default)]
     pub limits: TaskLimits,
     /// What happens to a record that the module cannot process.
@@ -221,7 +221,7 @@ impl Default for CommitPolicy {
     }
 }
 
-/// What one instance of the module may use.
+/// What a processor's tasks and their instances may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskLimits {
@@ -231,8 +231,14 @@ pub struct TaskLimits {
     pub batch_time_ms: u64,
     /// Output of one call.
     pub output_bytes: u64,
+    /// Records that may come of one record or timer of a call: no single one floods the outputs.
+    pub output_ratio: u64,
     /// State of one task: keys and values with something for each entry.
     pub state_bytes: u64,
+    /// The share of the broker's cores that the calls of all its tasks may take together, in the mean.
+    pub cpu_percent: u64,
+    /// Lines of log that its tasks may write in a second, together; more are counted only.
+    pub log_lines_per_second: u64,
 }
 
 impl Default for TaskLimits {
@@ -241,7 +247,10 @@ impl Default for TaskLimits {
             memory_bytes: 64 << 20,
             batch_time_ms: 2_000,
             output_bytes: 16 << 20,
+            output_ratio: 10_000,
             state_bytes: 1 << 30,
+            cpu_percent: 100,
+            log_lines_per_second: 100,
         }
     }
 }
@@ -322,6 +331,22 @@ impl DefinitionError {
         DefinitionError { code, message: message.into(), hint: hint.into() }
     }
 
+    /// More memory than is left for it.
+    pub(super) fn no_memory_left(asks: &MemoryAsked, taken: u64, bytes_max: u64) -> DefinitionError {
+        let MemoryAsked { name, tasks, modules, bytes_each } = asks;
+        let of_modules = if *modules == 1 { String::new() } else { format!(" of {modules} modules") };
+        let message = format!(
+            "Processor \"{name}\" may take {}: {tasks} tasks{of_modules} with {} each. All processors may have {} \
+             together, of which the others have taken {}.",
+            shown_bytes(asks.bytes()),
+            shown_bytes(*bytes_each),
+            shown_bytes(bytes_max),
+            shown_bytes(taken),
+        );
+        let hint = "Give it less by limits.memory_bytes, read topics of fewer partitions, or raise the broker's tidemill.processors.memory.bytes.";
+        DefinitionError::new("NO_MEMORY_LEFT", message, hint)
+    }
+
     /// Inputs that are partitioned differently.
     pub(super) fn not_co_partitioned(cause: &str) -> DefinitionError {
         let message = format!("The inputs do not fit together: {cause}.");
@@ -330,7 +355,33 @@ impl DefinitionError {
     }
 }
 
+/// The memory that a processor may take.
+pub(super) struct MemoryAsked {
+    name: String,
+    tasks: u64,
+    modules: u64,
+    bytes_each: u64,
+}
+
+impl MemoryAsked {
+    /// All of it.
+    pub fn bytes(&self) -> u64 {
+        self.tasks.saturating_mul(self.modules).saturating_mul(self.bytes_each)
+    }
+}
+
+fn shown_bytes(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib >= 1024.0 { format!("{:.1} GiB", mib / 1024.0) } else { format!("{mib:.1} MiB") }
+}
+
 impl ProcessorDefinition {
+    /// What so many tasks of it may take: an instance of each module and each partitioner has a memory of its own.
+    pub(super) fn memory_asked(&self, tasks: u64) -> MemoryAsked {
+        let modules = 1 + self.then.len() as u64 + self.partitioners.len() as u64;
+        MemoryAsked { name: self.name.clone(), tasks, modules, bytes_each: self.limits.memory_bytes }
+    }
+
     /// The consumer group under which its tasks commit: ordinary Kafka tools see the lag there.
     pub fn group(&self) -> GroupId {
         GroupId::new(self.name.as_str())
@@ -555,7 +606,10 @@ impl ProcessorDefinition {
             ("limits.memory_bytes", self.limits.memory_bytes, 64 << 10, 4 << 30),
             ("limits.batch_time_ms", self.limits.batch_time_ms, 1, 30_000),
             ("limits.output_bytes", self.limits.output_bytes, 1, 256 << 20),
+            ("limits.output_ratio", self.limits.output_ratio, 1, u64::MAX),
             ("limits.state_bytes", self.limits.state_bytes, 1, 1 << 50),
+            ("limits.cpu_percent", self.limits.cpu_percent, 1, 100),
+            ("limits.log_lines_per_second", self.limits.log_lines_per_second, 0, 10_000),
             ("on_error.retries", u64::from(self.on_error.retries), 0, 1_000),
             ("on_error.backoff_ms", self.on_error.backoff_ms, 0, 60_000),
             ("on_error.breaker.window_ms", self.on_error.breaker.window_ms, 1, 86_400_000),

@@ -137,6 +137,7 @@ impl Engine {
             .map_err(|error| CallError::NoInstance(error.to_string()))?;
         let emitted = self.chain.run(span, from, attempt, surroundings)?;
         let records = emitted.for_topics().map_err(CallError::Fault)?;
+        check_ratio(&records, self.definition.limits.output_ratio).map_err(CallError::Fault)?;
         let places = &mut Places {
             definition: &self.definition,
             outputs: &self.outputs,
@@ -373,6 +374,7 @@ impl TaskLimits {
             memory_bytes_max: usize::try_from(self.memory_bytes).unwrap_or(usize::MAX),
             batch_time_max: Duration::from_millis(self.batch_time_ms),
             output_bytes_max: usize::try_from(self.output_bytes).unwrap_or(usize::MAX),
+            log_lines_per_second: u32::try_from(self.log_lines_per_second).unwrap_or(u32::MAX),
             ..Limits::default()
         }
     }
@@ -421,6 +423,27 @@ pub(super) fn records_of<'a>(
         raw_record(timestamp, record.key, record.value, record.headers.field)
     });
     records.collect()
+}
+
+/// That no record of the input leads to more than this many of the output; it alone is to blame, in whatever batch it
+/// comes.
+fn check_ratio(records: &[(OutputRecord<'_>, RawRecord<'_>)], ratio: u64) -> Result<(), Fault> {
+    if u64::try_from(records.len()).unwrap_or(u64::MAX) <= ratio {
+        return Ok(());
+    }
+    let mut counts = BTreeMap::<u32, u64>::new();
+    for (record, _) in records {
+        let count = counts.entry(record.source_index).or_default();
+        *count += 1;
+        if *count > ratio {
+            let message = format!(
+                "it writes more than {ratio} records for one: if that is meant, raise limits.output_ratio"
+            );
+            let index = Some(record.source_index);
+            return Err(Fault { index, code: "output-ratio", message, again: Again::Useless });
+        }
+    }
+    Ok(())
 }
 
 fn raw_record<'a>(

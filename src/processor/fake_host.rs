@@ -23,7 +23,7 @@ use tokio::sync::watch;
 /// `at PARTITION` goes to that partition, `say TEXT` logs, `own COUNTER` adds 1 to that counter of the module's own, `count WORD` adds 1 to the word's counter in the store `counts`
 /// and writes `WORD=N`, `count-poison WORD` does so and is then rejected, `timer DOMAIN ID AT PAYLOAD` sets a timer,
 /// `cancel DOMAIN ID` takes one away, `ambient` writes the clocks, the seed and the attempt, `never` fails at each try, `hoard MB`
-/// takes memory.
+/// takes memory, `many N` is written so often.
 pub(crate) struct FakeHost {
     modules: Mutex<BTreeMap<ModuleDigest, ModuleDescription>>,
     /// How many records have been processed, failed calls included.
@@ -175,7 +175,7 @@ impl PartitionerInstance for FakePartitioner {
     }
 }
 
-/// A timer writes its payload, which may be `poison TEXT` (rejected), `trap`, `big` (2 MB), or
+/// A timer writes its payload, which may be `poison TEXT` (rejected), `never` (fails each time), `trap`, `big` (2 MB), or
 /// `then DOMAIN ID AT PAYLOAD`: sets another.
 struct FakeInstance {
     options: InstanceOptions,
@@ -210,10 +210,7 @@ impl ProcessorInstance for FakeInstance {
                 "poison" => return Err(fault(FaultReason::Reject)),
                 "fatal" => return Err(fault(FaultReason::Fatal)),
                 "flaky" if batch.attempt == 0 => return Err(fault(FaultReason::Retry)),
-                "trap" => {
-                    self.dead = true;
-                    return Err(ProcessFault::Trap { message: "unreachable".into(), function: None });
-                }
+                "trap" => return Err(self.trap()),
                 "panic" => panic!("the host has a bug"),
                 "drop" => {}
                 "big" => out.push(NewOutput { value: Some(&vec![b'x'; 2 << 20]), ..new }),
@@ -232,6 +229,9 @@ impl ProcessorInstance for FakeInstance {
                     }
                     let text = format!("{rest}={counted}");
                     out.push(NewOutput { value: Some(text.as_bytes()), ..new });
+                }
+                "many" => {
+                    (0..rest.parse::<u32>().unwrap()).for_each(|_| out.push(echo(&record, &self.output)))
                 }
                 "hoard" => self.memory_bytes += rest.parse::<u64>().unwrap() << 20,
                 "never" => {
@@ -277,10 +277,13 @@ impl ProcessorInstance for FakeInstance {
                     let (index, reason) = (timer.index, FaultReason::Reject);
                     return Err(ProcessFault::Record { index, reason, message });
                 }
-                "trap" => {
-                    self.dead = true;
-                    return Err(ProcessFault::Trap { message: "unreachable".into(), function: None });
+                "never" => {
+                    self.tries.fetch_add(1, Ordering::SeqCst);
+                    let message = format!("{id} never fires");
+                    let (index, reason) = (timer.index, FaultReason::Retry);
+                    return Err(ProcessFault::Record { index, reason, message });
                 }
+                "trap" => return Err(self.trap()),
                 "then" => {
                     set_timer(surroundings, rest).map_err(ProcessFault::State)?;
                     format!("{} {id} set another", domain.name())
@@ -296,6 +299,13 @@ impl ProcessorInstance for FakeInstance {
 
     fn memory_bytes(&self) -> u64 {
         self.memory_bytes
+    }
+}
+
+impl FakeInstance {
+    fn trap(&mut self) -> ProcessFault {
+        self.dead = true;
+        ProcessFault::Trap { message: "unreachable".into(), function: None }
     }
 }
 

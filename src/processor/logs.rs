@@ -61,6 +61,7 @@ impl Default for LogLimits {
 struct Ring {
     lines: VecDeque<LogEntry>,
     last_sequence: u64,
+    lines_per_second_max: u32,
     second: i64,
     lines_in_second: u32,
     suppressed: u64,
@@ -90,6 +91,7 @@ impl LogRing {
         let ring = Ring {
             lines: earlier,
             last_sequence,
+            lines_per_second_max: limits.lines_per_second_max,
             second: 0,
             lines_in_second: 0,
             suppressed: 0,
@@ -97,6 +99,11 @@ impl LogRing {
             unused: (before.unwrap_or(0), last_sequence),
         };
         LogRing { limits, ring: Mutex::new(ring), grown: watch::Sender::new(0) }
+    }
+
+    /// Takes this many lines a second from now on.
+    pub(super) fn set_rate(&self, lines_per_second_max: u32) {
+        self.ring.lock().lines_per_second_max = lines_per_second_max;
     }
 
     /// Takes a line, if the rate allows it.
@@ -112,7 +119,7 @@ impl LogRing {
                 ring.append(self.limits.lines_max, now, "warn", "supervisor", text);
             }
         }
-        if ring.lines_in_second >= self.limits.lines_per_second_max {
+        if ring.lines_in_second >= ring.lines_per_second_max {
             ring.suppressed += 1;
             return;
         }

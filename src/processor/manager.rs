@@ -57,6 +57,9 @@ impl Manager {
                 self.changed.send_modify(|version| *version += 1);
                 if let Some(wanted) = wanted {
                     self.view.boards.lock().clear();
+                    self.view
+                        .logs
+                        .set_rate(u32::try_from(wanted.limits.log_lines_per_second).unwrap_or(u32::MAX));
                     running = Some(Running::new(wanted));
                 }
             }

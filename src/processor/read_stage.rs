@@ -6,7 +6,7 @@
 
 use super::backend::{BackendError, FetchedBatches};
 use super::breaker::Breaker;
-use super::commit_note::CALLS_MAX;
+use super::commit_note::{CALLS_MAX, FailedTimer};
 use super::context::{TaskContext, Waited};
 use super::dead_letter::DeadLetter;
 use super::definition::FailureAction;
@@ -67,6 +67,8 @@ pub(super) struct ReadStage<'a> {
     breaker: Breaker,
     /// For each input, a record that had failed so often when the task began.
     failed_before: Vec<Option<(Offset, u32)>>,
+    /// A timer that had failed when the task began.
+    failed_timer: Option<FailedTimer>,
     /// How many timers are in the units handed over.
     timers_settled: u64,
     /// Since when the position is ahead of the handed over offset by offsets without records only.
@@ -104,6 +106,7 @@ impl<'a> ReadStage<'a> {
             next_commit: now,
             breaker: Breaker::new(context.definition.on_error.breaker, now),
             failed_before: starts.iter().map(Start::failed_record).collect(),
+            failed_timer: starts.iter().find_map(|start| start.failed_timer.clone()),
             timers_settled: 0,
             skipped_since: None,
         }
@@ -208,13 +211,23 @@ impl<'a> ReadStage<'a> {
         Ok(())
     }
 
-    /// A span as work; the record that had failed before the task began goes alone, at its next try.
+    /// A span as work; the record or timer that had failed before the task began goes alone, at its next try.
     fn work_of(&mut self, span: Span) -> Vec<Work> {
         let fresh = |span| Work { span, failed: 0, verdict: None };
-        let is_there = |(offset, _): &(Offset, u32)| span.first_offset() == Some(*offset);
-        let before = self.failed_before.get_mut(span.input_number);
-        match before.and_then(|before| before.take_if(|failed| is_there(failed))) {
-            Some((_, failed)) => {
+        let failed_before = match span.timers() {
+            None => {
+                let is_there = |(offset, _): &mut (Offset, u32)| span.first_offset() == Some(*offset);
+                let before = self.failed_before.get_mut(span.input_number);
+                before.and_then(|before| before.take_if(is_there)).map(|(_, failed)| failed)
+            }
+            Some((domain, timers)) => {
+                let first = timers.first();
+                let is_first = |failed: &mut FailedTimer| first.is_some_and(|timer| failed.is(domain, timer));
+                self.failed_timer.take_if(is_first).map(|timer| timer.failed)
+            }
+        };
+        match failed_before {
+            Some(failed) => {
                 let (first, rest) = span.split_at(1);
                 let first = Work { span: first, failed, verdict: None };
                 if rest.count() > 0 { vec![fresh(rest), first] } else { vec![first] }
@@ -252,14 +265,15 @@ impl<'a> ReadStage<'a> {
             return self.settle(work.span, work.failed, &fault).await;
         }
         if work.failed > 0 {
-            // Whatever comes of the record, those before it need not wait for it; and a crash does not forget the tries.
-            let is_record = work.span.timers().is_none();
-            self.unit.failed = (work.span.input_number, if is_record { work.failed } else { 0 });
-            if is_record {
-                self.hand_over().await?
-            } else {
-                self.hand_over_if_due().await?
+            // Whatever comes of it, those before it need not wait for it; and a crash does not forget the tries.
+            match work.span.timers() {
+                None => self.unit.failed = (work.span.input_number, work.failed),
+                Some((domain, timers)) => {
+                    let timer = timers.first().map(|timer| FailedTimer::new(domain, timer, work.failed));
+                    self.unit.failed_timer = timer;
+                }
             }
+            self.hand_over().await?;
             if self.context.wait(self.context.definition.backoff(work.failed)).await == Waited::Stopped {
                 return Err(ReadEnd::Stopped);
             }
@@ -334,7 +348,13 @@ impl<'a> ReadStage<'a> {
             self.unit.oldest = Some(timestamp);
             self.context.board.meters.began_unit(timestamp);
         }
-        let _turn = self.context.turns.take(&self.context.definition.name).await;
+        let (turns, definition) = (&self.context.turns, &self.context.definition);
+        let pause = turns.pause(&definition.name);
+        if !pause.is_zero() {
+            // Who is told to stop does not wait for its share any more.
+            let _ = self.context.wait(pause).await;
+        }
+        let _turn = turns.take(&definition.name, definition.limits.cpu_percent).await;
         self.with_engine(move |engine, unit| {
             let answer = engine.process(&span, attempt, unit);
             (span, answer)

@@ -121,6 +121,26 @@ impl Supervisor {
         }
     }
 
+    /// Refuses a processor that may take more memory than the others have left. Of those, what their instances have taken
+    /// counts, since memory is taken as it is needed and most never need what they may have.
+    pub async fn check_memory(&self, definition: &ProcessorDefinition) -> Result<(), RegistryError> {
+        let mut tasks = 0;
+        for topic in definition.task_topics() {
+            let found = self.options.backend.topic(topic).await.ok().flatten();
+            tasks += found.map_or(1, |topic| u64::try_from(topic.partitions).unwrap_or(0));
+        }
+        let asked = definition.memory_asked(tasks);
+        let others = self.options.registry.definitions();
+        let others = others.iter().filter(|other| other.name != definition.name);
+        let metrics = others.filter_map(|other| self.metrics(&other.name));
+        let taken: u64 = metrics.map(|metrics| metrics.guest_memory_bytes).sum();
+        let bytes_max = self.options.tuning.instances_bytes_max;
+        if asked.bytes() <= bytes_max.saturating_sub(taken) {
+            return Ok(());
+        }
+        Err(DefinitionError::no_memory_left(&asked, taken, bytes_max).into())
+    }
+
     /// Creates the topics that a processor writes to, where they are missing, with as many
     /// partitions as its largest input has.
     pub async fn create_topics(&self, definition: &ProcessorDefinition) -> Result<(), BackendError> {

@@ -5,7 +5,7 @@
 //! is committed; nothing is remembered that the cluster does not know better.
 
 use super::backend::{BackendError, LogBounds};
-use super::commit_note::{CommitNote, CommittedOffset};
+use super::commit_note::{CommitNote, CommittedOffset, FailedTimer};
 use super::commit_stage::{CommitFailure, commit_units};
 use super::context::TaskContext;
 use super::definition::{RunMode, StartPosition, not_co_partitioned};
@@ -183,11 +183,13 @@ pub(super) struct Start {
     pub commit_at_once: bool,
     /// How often the record there has failed before.
     pub failed: u32,
+    /// A timer that has failed before.
+    pub failed_timer: Option<FailedTimer>,
 }
 
 impl Start {
     fn at(position: Offset) -> Start {
-        Start { position, commit_at_once: false, failed: 0 }
+        Start { position, commit_at_once: false, failed: 0, failed_timer: None }
     }
 
     /// The record there with how often it has failed, if it has.
@@ -294,8 +296,8 @@ fn resumed(context: &TaskContext, bounds: LogBounds, committed: &CommittedOffset
         context.log("warn", "the committed offset lies behind the end of the log: goes on at its end");
         return Start::at(bounds.last_stable).and_commit();
     }
-    let failed = CommitNote::parse(&committed.metadata).map_or(0, |note| note.failed);
-    Start { failed, ..Start::at(offset) }
+    let CommitNote { failed, failed_timer, .. } = CommitNote::parse(&committed.metadata).unwrap_or_default();
+    Start { failed, failed_timer, ..Start::at(offset) }
 }
 
 /// Where to begin, as the definition says.

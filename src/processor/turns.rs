@@ -3,7 +3,8 @@
 //! A call runs on a blocking thread, and as many run at a time as there are cores, and one more. No processor has more
 //! than the cores' number, so that one is left for whoever comes next, however long the calls before take. Where
 //! several wait, the processor goes first whose calls have taken the least time: start-time fair queueing, by time that
-//! was taken. Nobody saves up turns by waiting, and nobody who is alone waits.
+//! was taken. Nobody saves up turns by waiting, and nobody who is alone waits, but for those with a share of the cores
+//! that is less than all: such a processor pauses after each turn until, in the mean, it has had no more than that.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +34,8 @@ struct Processor {
     taken: Duration,
     running: usize,
     waiting: VecDeque<oneshot::Sender<Turn>>,
+    /// When it has had no more than its share of the cores again.
+    pauses_until: Option<Instant>,
 }
 
 /// The right to run. Given back when it is dropped, with the time that it was held.
@@ -40,6 +43,8 @@ pub struct Turn {
     turns: Turns,
     processor: String,
     began: Instant,
+    /// How long the processor pauses for the time that this was held.
+    pause_factor: f64,
 }
 
 impl Turns {
@@ -48,8 +53,23 @@ impl Turns {
         Turns { queue: Arc::new(Mutex::new(Queue { cores: cores.max(1), ..Queue::default() })) }
     }
 
-    /// Waits for a turn of this processor.
-    pub async fn take(&self, processor: &str) -> Turn {
+    /// How long a processor pauses for the turns that it has had beyond its share.
+    pub fn pause(&self, processor: &str) -> Duration {
+        let until = self.queue.lock().processors.get(processor).and_then(|known| known.pauses_until);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits for a turn of this processor, which may have this share of all cores, in percent.
+    pub async fn take(&self, processor: &str, cpu_percent: u64) -> Turn {
+        let mut turn = self.next_turn(processor).await;
+        if cpu_percent < 100 {
+            let cores = self.queue.lock().cores as f64 * cpu_percent.max(1) as f64 / 100.0;
+            turn.pause_factor = cores.recip();
+        }
+        turn
+    }
+
+    async fn next_turn(&self, processor: &str) -> Turn {
         let turn = {
             let mut queue = self.queue.lock();
             let (sender, turn) = oneshot::channel();
@@ -67,7 +87,12 @@ impl Turns {
     }
 
     fn turn_of(&self, processor: &str) -> Turn {
-        Turn { turns: self.clone(), processor: processor.to_owned(), began: Instant::now() }
+        Turn {
+            turns: self.clone(),
+            processor: processor.to_owned(),
+            began: Instant::now(),
+            pause_factor: 0.0,
+        }
     }
 
     /// Gives turns to whoever may have them.
@@ -98,12 +123,16 @@ impl Queue {
         Some((name.clone(), waiter))
     }
 
-    fn give_back(&mut self, processor: &str, held: Duration) {
+    fn give_back(&mut self, processor: &str, began: Instant, held: Duration, pause: Duration) {
         self.running = self.running.saturating_sub(1);
         let Some(known) = self.processors.get_mut(processor) else { return };
         known.running = known.running.saturating_sub(1);
         known.taken += held;
-        if known.is_idle() && known.taken <= self.now {
+        if !pause.is_zero() {
+            let from = known.pauses_until.map_or(began, |until| until.max(began));
+            known.pauses_until = Some(from + pause);
+        }
+        if known.is_idle() && known.taken <= self.now && known.pauses_until.is_none() {
             // It would begin anew with just this.
             self.processors.remove(processor);
         }
@@ -119,7 +148,8 @@ impl Processor {
 impl Drop for Turn {
     fn drop(&mut self) {
         let held = self.began.elapsed();
-        self.turns.queue.lock().give_back(&self.processor, held);
+        let pause = held.mul_f64(self.pause_factor);
+        self.turns.queue.lock().give_back(&self.processor, self.began, held, pause);
         self.turns.give();
     }
 }

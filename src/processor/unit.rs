@@ -3,7 +3,7 @@
 //! Filled by the reading stage, committed by the committing one. The producer's id, epoch and
 //! sequences are put in last, because only the committer knows the epoch. No IO, no async.
 
-use super::commit_note::{CallNote, CommitNote, CommittedOffset};
+use super::commit_note::{CallNote, CommitNote, CommittedOffset, FailedTimer};
 use super::span::Span;
 use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
 use crate::plugin::{Timer, TimerDomain};
@@ -86,6 +86,8 @@ pub struct Unit {
     pub calls: Vec<CallNote>,
     /// How often the record at an input's `next_offset` has failed, and the input's number.
     pub failed: (usize, u32),
+    /// A timer that is due and has failed.
+    pub failed_timer: Option<FailedTimer>,
     /// What it changes in the task's state, and the changelog's partition that gets the records.
     pub state: Option<(TopicPartition, PendingUnit)>,
 }
@@ -104,6 +106,7 @@ impl Unit {
             now: -1,
             calls: Vec::new(),
             failed: (0, 0),
+            failed_timer: None,
             state: None,
         }
     }
@@ -191,6 +194,7 @@ impl Unit {
                     now: self.now,
                     calls: self.calls.clone(),
                     failed,
+                    failed_timer: self.failed_timer.clone(),
                 },
                 _ => CommitNote { failed, ..CommitNote::default() },
             };

@@ -19,7 +19,13 @@ fn what_is_left_out_has_defaults() {
 fn the_server_s_defaults_stand_where_the_body_says_nothing() {
     let defaults = DeploymentDefaults {
         commit: CommitPolicy { interval_ms: 1, records_max: 2, bytes_max: 3 },
-        limits: TaskLimits { memory_bytes: 4, batch_time_ms: 5, output_bytes: 6, state_bytes: 7 },
+        limits: TaskLimits {
+            memory_bytes: 4,
+            batch_time_ms: 5,
+            output_bytes: 6,
+            state_bytes: 7,
+            ..TaskLimits::default()
+        },
     };
     let body = json!({"module": "m", "inputs": ["a"], "commit": {"records_max": 20}});
     let definition = parse_definition("p", body.to_string().as_bytes(), &defaults).unwrap();
@@ -33,7 +39,7 @@ fn every_field_is_read() {
         "module": "sha256:abc", "inputs": ["a"], "outputs": ["b"], "start": "latest",
         "config": {"k": "v", "n": 3},
         "commit": {"interval_ms": 5, "records_max": 6, "bytes_max": 7},
-        "limits": {"memory_bytes": 8, "batch_time_ms": 9, "output_bytes": 10, "state_bytes": 7},
+        "limits": {"memory_bytes": 8, "batch_time_ms": 9, "output_bytes": 10, "output_ratio": 11, "state_bytes": 7, "cpu_percent": 12, "log_lines_per_second": 13},
         "on_error": {"retries": 1, "backoff_ms": 2, "then": "skip", "dead_letter_topic": "d"},
     }))
     .unwrap();
@@ -42,7 +48,15 @@ fn every_field_is_read() {
     assert_eq!(definition.commit, CommitPolicy { interval_ms: 5, records_max: 6, bytes_max: 7 });
     assert_eq!(
         definition.limits,
-        TaskLimits { memory_bytes: 8, batch_time_ms: 9, output_bytes: 10, state_bytes: 7 }
+        TaskLimits {
+            memory_bytes: 8,
+            batch_time_ms: 9,
+            output_bytes: 10,
+            output_ratio: 11,
+            state_bytes: 7,
+            cpu_percent: 12,
+            log_lines_per_second: 13,
+        }
     );
     assert_eq!(definition.on_error.then, FailureAction::Skip);
     assert_eq!(definition.on_error.dead_letter_topic, Some(TopicName::new("d")));

@@ -242,3 +242,20 @@ async fn an_instance_is_replaced_before_its_memory_is_full() {
         (["a", "b", "c"].map(str::to_owned).to_vec(), vec![])
     );
 }
+
+#[tokio::test]
+async fn a_record_that_floods_the_outputs_is_a_dead_letter_and_no_other_is() {
+    let (fixture, task) = run(&["a", "many 5", "many 6", "b"], |definition| {
+        definition.limits.output_ratio = 5;
+    })
+    .await;
+    assert_eq!(fixture.values("p.dlq"), ["many 6"]);
+    assert_eq!(fixture.values("out").len(), 7);
+    let error = task.last_error.unwrap();
+    assert!(
+        error.ends_with(
+            "(output-ratio): it writes more than 5 records for one: if that is meant, raise limits.output_ratio"
+        ),
+        "{error}"
+    );
+}

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::ids::TopicName;
-use crate::processor::definition::RunMode;
+use crate::processor::definition::{FailureAction, RunMode};
+use crate::processor::memory_backend::{Call, Cluster, Fault};
 use crate::processor::status::TaskState;
 use crate::processor::supervisor::ProcessorState;
+use tokio::sync::Semaphore;
 
 #[tokio::test]
 async fn a_paused_processor_rests_and_resumes_where_it_was() {
@@ -218,4 +220,35 @@ async fn a_failed_processor_goes_on_when_it_is_restarted() {
     assert_eq!(until(&supervisor, |s| s.state == ProcessorState::Running).await.cause, None);
     supervisor.stop().await;
     assert_eq!(fixture.values("out"), ["a"]);
+}
+
+#[tokio::test]
+async fn a_slow_output_holds_its_own_processor_back_and_no_other() {
+    let fixture = Fixture::new().await;
+    let backend = fixture.cluster.connect();
+    let released = Arc::new(Semaphore::new(0));
+    backend.plan(Call::Produce, Fault::Hold(released.clone()));
+    fixture.cluster.with(|cluster| cluster.ensure_topic("in2", 1));
+    let mut slow = fixture.definition();
+    slow.commit.records_max = 2;
+    slow.on_error.then = FailureAction::Skip;
+    // It writes nothing, so it never meets the fault.
+    let quick = ProcessorDefinition { name: "q".into(), inputs: vec![TopicName::new("in2")], ..slow.clone() };
+    let quick = ProcessorDefinition { outputs: vec![], ..quick };
+    fixture.deploy(slow).await;
+    fixture.deploy(quick).await;
+    fixture.append(&["a"; 100]);
+    let supervisor = fixture.supervisor_on(backend);
+    let mut processed = fixture.host.processed.subscribe();
+    // What is written, what waits, and what would be handed over next.
+    within(processed.wait_for(|processed| *processed >= 6)).await.unwrap();
+    fixture.cluster.with(|cluster| cluster.append("in2", 0, &[("key", "drop"); 100]));
+    let others = |cluster: &Cluster| cluster.committed_offset("q", "in2", 0) == Some(100);
+    within(fixture.cluster.wait_until(others)).await;
+    assert_eq!(*fixture.host.processed.borrow(), 106, "it takes no more than it can hand over");
+    assert_eq!(fixture.cluster.with(|cluster| cluster.committed_offset("p", "in", 0)), None);
+    released.add_permits(1);
+    fixture.caught_up().await;
+    supervisor.stop().await;
+    assert_eq!(fixture.values("out").len(), 100);
 }

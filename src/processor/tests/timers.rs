@@ -3,9 +3,11 @@
 use super::*;
 use crate::error_code::ErrorCode;
 use crate::processor::backend::BackendError;
+use crate::processor::commit_note::CommitNote;
 use crate::processor::definition::FailureAction;
 use crate::processor::memory_backend::{Call, Cluster, CommittedRecord, Fault};
 use crate::processor::status::TaskState;
+use std::sync::atomic::Ordering;
 use tempfile::TempDir;
 
 /// A fixture whose processor has timers, and nothing else of state.
@@ -172,6 +174,34 @@ async fn a_timer_that_fails_goes_to_the_dead_letters_alone_and_is_gone() {
     fixture.until_values(5).await;
     supervisor.stop().await;
     assert_eq!(fixture.values("p.dlq").len(), 2);
+}
+
+#[tokio::test]
+async fn a_crash_does_not_forget_how_often_a_timer_has_failed() {
+    let (fixture, _directory) = with_timers().await;
+    let mut definition = timed(&fixture);
+    definition.on_error = ErrorPolicy { retries: 3, backoff_ms: 60_000, ..definition.on_error };
+    fixture.deploy(definition.clone()).await;
+    for (id, payload) in [("a", "x"), ("b", "never"), ("c", "y")] {
+        fixture.append_at(1, &format!("timer event {id} 50 {payload}"));
+    }
+    fixture.append_at(60, "tick");
+    let doomed = fixture.supervisor();
+    let noted = |cluster: &Cluster| {
+        let last = cluster.notes.last().and_then(|(_, note)| CommitNote::parse(note));
+        last.and_then(|note| note.failed_timer).is_some_and(|timer| timer.failed == 1)
+    };
+    within(fixture.cluster.wait_until(noted)).await;
+    doomed.kill().await;
+    assert_eq!(fixture.values("out"), ["event-time a@50 x", "tick"], "those before it do not wait for it");
+    definition.on_error.backoff_ms = 1;
+    fixture.deploy(definition).await;
+    let supervisor = fixture.supervisor();
+    let task = until_task(&supervisor, |task| task.dead_letters == 1 && task.timers_fired == 2).await;
+    supervisor.stop().await;
+    assert_eq!(fixture.host.tries.load(Ordering::SeqCst), 4, "one try and three more");
+    assert!(task.last_error.unwrap().contains("event-time timer \"b\" of 50 failed"));
+    assert_eq!(fixture.values("out"), ["event-time a@50 x", "event-time c@50 y", "tick"]);
 }
 
 #[tokio::test]

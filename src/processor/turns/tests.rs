@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 
 /// A turn that is there without waiting.
 fn at_once(turns: &Turns, processor: &str) -> Option<Turn> {
-    turns.take(processor).now_or_never()
+    turns.take(processor, 100).now_or_never()
 }
 
 /// Gives a turn back as if it had been held so long.
@@ -37,7 +37,7 @@ async fn the_one_that_has_taken_least_goes_first() {
     let wait = |name: &'static str| {
         let (turns, order) = (turns.clone(), Arc::clone(&order));
         tokio::spawn(async move {
-            let turn = turns.take(name).await;
+            let turn = turns.take(name, 100).await;
             order.lock().push(name);
             hold(turn, 10);
         })
@@ -76,4 +76,25 @@ async fn whoever_stops_waiting_holds_up_nobody() {
     drop((a, b));
     assert!(at_once(&turns, "d").is_some());
     assert_eq!(turns.queue.lock().running, 0);
+}
+
+#[tokio::test]
+async fn a_share_of_the_cores_is_kept_by_pauses() {
+    let turns = Turns::new(2);
+    // A quarter of two cores is half a core: for each second that a turn was held, two have to pass.
+    assert_eq!(turns.take("modest", 25).await.pause_factor, 2.0);
+    assert_eq!(turns.take("greedy", 100).await.pause_factor, 0.0);
+    let (begin, second) = (Instant::now(), Duration::from_secs(1));
+    let held = |at: Instant| {
+        let mut queue = turns.queue.lock();
+        queue.give_back("modest", at, second, 2 * second);
+        queue.processors["modest"].pauses_until.unwrap()
+    };
+    turns.queue.lock().processors.insert("modest".into(), Processor::default());
+    assert_eq!(held(begin), begin + 2 * second);
+    // Turns at once add up, and time without any is not saved.
+    let later = begin + 100 * second;
+    assert_eq!((held(later), held(later)), (later + 2 * second, later + 4 * second));
+    assert!(turns.pause("modest") > 50 * second);
+    assert_eq!(turns.pause("greedy"), Duration::ZERO);
 }
