@@ -35,7 +35,7 @@ use crate::state::StateDatabase;
 /// Requests of one connection that are worked on at once.
 const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 /// What the state of all processors may keep of its files in memory.
-const STATE_CACHE_BYTES: u64 = 64 << 20;
+const STATE_CACHE_BYTES: u64 = 192 << 20;
 /// The port that the command line tries by itself.
 const KAFKA_PORT: u16 = 9092;
 /// How long connections may take to finish what they are doing when the broker stops.

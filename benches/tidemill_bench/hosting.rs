@@ -14,7 +14,7 @@ use crate::{Bench, guest};
 const PATIENCE: Duration = Duration::from_secs(300);
 const DEPLOYED: [(&str, &str, &[&str]); 2] = [
     ("Rust, typed, counts words", "word-count", &["--store", "counts", "--output", "word-counts"]),
-    ("C, typed, counts keys", "key-counter", &["--store", "counts", "--output", "key-counts"]),
+    ("C, typed, counts keys", "key-counter", &["--store", "counts", "--output", "counts"]),
 ];
 
 /// S14: a topic with a record, a module pushed and deployed over the command line, until its output can be read.

@@ -40,7 +40,7 @@ const LOADS: [Load; 2] = [
     Load {
         record_bytes: 1024,
         batch_records: 48,
-        batches: 2_000,
+        batches: 4_000,
         of_native: 0.85,
         wanted: None,
         is_compared_outside: false,

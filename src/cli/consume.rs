@@ -50,6 +50,88 @@ pub struct ConsumeArgs {
     /// Show this before the value; may be repeated. --format json shows everything
     #[arg(long = "show", value_enum)]
     pub(super) show: Vec<Show>,
+    /// How lines look.
+    #[arg(skip)]
+    pub(super) style: Style,
+}
+
+/// How lines look.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) enum Style {
+    /// As the other arguments say.
+    #[default]
+    Ours,
+    /// As Kafka's console consumer writes them.
+    Console(ConsoleFormat),
+}
+
+/// The properties of Kafka's `DefaultMessageFormatter`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a property of its own")]
+pub(super) struct ConsoleFormat {
+    pub(super) timestamp: bool,
+    pub(super) partition: bool,
+    pub(super) offset: bool,
+    pub(super) headers: bool,
+    pub(super) key: bool,
+    pub(super) value: bool,
+    pub(super) key_separator: String,
+    pub(super) line_separator: String,
+    pub(super) headers_separator: String,
+    pub(super) null_literal: String,
+}
+
+impl Default for ConsoleFormat {
+    fn default() -> ConsoleFormat {
+        ConsoleFormat {
+            timestamp: false,
+            partition: false,
+            offset: false,
+            headers: false,
+            key: false,
+            value: true,
+            key_separator: "\t".to_owned(),
+            line_separator: "\n".to_owned(),
+            headers_separator: ",".to_owned(),
+            null_literal: "null".to_owned(),
+        }
+    }
+}
+
+impl ConsoleFormat {
+    /// Writes what is asked for, in the order of Kafka's formatter.
+    pub(super) fn write(&self, record: &Shown<'_>, out: &mut impl Write) -> io::Result<()> {
+        let null = self.null_literal.as_bytes();
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        if self.timestamp {
+            let time = record.timestamp_ms.map(|ms| {
+                let kind = if record.is_append_time { "LogAppendTime" } else { "CreateTime" };
+                format!("{kind}:{ms}")
+            });
+            parts.push(time.unwrap_or_else(|| "NO_TIMESTAMP".to_owned()).into_bytes());
+        }
+        if self.partition {
+            parts.push(format!("Partition:{}", record.partition).into_bytes());
+        }
+        if self.offset {
+            parts.push(format!("Offset:{}", record.offset).into_bytes());
+        }
+        if self.headers {
+            let header =
+                |(key, value): &(&str, Option<&[u8]>)| [key.as_bytes(), b":", value.unwrap_or(null)].concat();
+            let headers: Vec<_> = record.headers.iter().map(header).collect();
+            let none = headers.is_empty().then(|| b"NO_HEADERS".to_vec());
+            parts.push(none.unwrap_or_else(|| headers.join(self.headers_separator.as_bytes())));
+        }
+        if self.key {
+            parts.push(record.key.unwrap_or(null).to_vec());
+        }
+        if self.value {
+            parts.push(record.value.unwrap_or(null).to_vec());
+        }
+        out.write_all(&parts.join(self.key_separator.as_bytes()))?;
+        out.write_all(self.line_separator.as_bytes())
+    }
 }
 
 /// Kafka's `isolation.level`.
@@ -82,6 +164,8 @@ pub(super) struct Shown<'a> {
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) timestamp_ms: Option<i64>,
+    /// Whether that is the broker's time and not the producer's.
+    pub(super) is_append_time: bool,
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
@@ -95,6 +179,9 @@ pub(super) fn write_record(
     format: Format,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    if let Style::Console(style) = &args.style {
+        return style.write(record, out);
+    }
     match format {
         Format::Json => {
             serde_json::to_writer(&mut *out, &record_json(record))?;
@@ -184,7 +271,7 @@ mod with_client {
     use rdkafka::consumer::Consumer;
     use rdkafka::error::KafkaError;
     use rdkafka::message::{BorrowedMessage, Headers, Message};
-    use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+    use rdkafka::{ClientConfig, Offset, Timestamp, TopicPartitionList};
 
     use super::super::error::ExitKind;
     use super::super::interrupt::Interrupt;
@@ -323,7 +410,11 @@ mod with_client {
                 break;
             }
         }
-        written(out.flush()).map(|_| ())
+        written(out.flush())?;
+        if args.style != Style::Ours {
+            eprintln!("Processed a total of {count} messages");
+        }
+        Ok(())
     }
 
     /// librdkafka names the partition that ended, not its topic: with several topics, each topic's
@@ -381,6 +472,7 @@ mod with_client {
             partition: message.partition(),
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis(),
+            is_append_time: matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
             key: message.key(),
             value: message.payload(),
             headers: headers.unwrap_or_default(),

@@ -3,6 +3,8 @@
 //! Lag is counted against the high watermark, as Kafka's own tool does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use clap::{Args, Subcommand};
@@ -10,9 +12,12 @@ use kafka_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use kafka_protocol::messages::{
     DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
-    OffsetFetchRequest,
+    OffsetDeleteRequest, OffsetFetchRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use serde_json::{Value, json};
@@ -21,7 +26,7 @@ use super::GlobalArgs;
 use super::error::{CliError, ExitKind, check};
 use super::output::{Block, Report, confirm};
 use super::protocol_client::{Cluster, CoordinatorKind, text, topic_name};
-use super::time::retrying;
+use super::time::{parse_duration, retrying, unix_ms};
 use super::topic::{OffsetAt, find_topic, list_offsets};
 use crate::error_code::ErrorCode;
 
@@ -45,6 +50,17 @@ pub enum GroupCommand {
         #[arg(long, short = 'y')]
         yes: bool,
     },
+    /// Delete a group's committed offsets of topics that it does not read
+    DeleteOffsets {
+        /// The group
+        group: String,
+        /// A topic, or some of its partitions as topic:0,1; may be repeated
+        #[arg(long = "topic", short = 't', required = true)]
+        topics: Vec<String>,
+        /// Do not ask
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
     /// Move the committed offsets of a group without members; shows the plan unless --execute is given
     ResetOffsets(ResetArgs),
 }
@@ -55,7 +71,7 @@ pub struct ResetArgs {
     /// The group
     group: String,
     /// A topic, or some of its partitions as topic:0,1; may be repeated
-    #[arg(long = "topic", short = 't', required_unless_present = "all_topics")]
+    #[arg(long = "topic", short = 't', required_unless_present_any = ["all_topics", "from_file"])]
     topics: Vec<String>,
     /// Every partition that the group has an offset for
     #[arg(long, conflicts_with = "topics")]
@@ -83,9 +99,18 @@ struct ResetTo {
     /// To the first record at or after this time, in milliseconds since 1970
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..))]
     to_timestamp: Option<i64>,
+    /// To the first record of the time so long before now
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    by_duration: Option<Duration>,
+    /// To where it is, or the nearest offset that the log has
+    #[arg(long)]
+    to_current: bool,
     /// By so many records, back if negative
     #[arg(long, value_name = "RECORDS", allow_negative_numbers = true)]
     shift_by: Option<i64>,
+    /// As a file of lines TOPIC,PARTITION,OFFSET says, which `kafka-consumer-groups --export` writes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["topics", "all_topics"])]
+    from_file: Option<PathBuf>,
 }
 
 type Offsets = BTreeMap<(String, i32), i64>;
@@ -97,6 +122,11 @@ pub(super) fn run(global: &GlobalArgs, command: &GroupCommand) -> Result<Report,
         GroupCommand::Delete { groups, yes } => {
             confirm(&format!("Delete {} with all offsets?", groups.join(", ")), (*yes).into())?;
             delete(&mut global.cluster()?, groups)
+        }
+        GroupCommand::DeleteOffsets { group, topics, yes } => {
+            let question = format!("Delete the offsets of {group} for {}?", topics.join(", "));
+            confirm(&question, (*yes).into())?;
+            delete_offsets(&mut global.cluster()?, group, topics)
         }
         GroupCommand::ResetOffsets(args) => reset_offsets(&mut global.cluster()?, args),
     }
@@ -195,7 +225,8 @@ fn describe_one(cluster: &mut Cluster, name: &str) -> Result<(Vec<Block>, Value)
             "group_instance_id": member.group_instance_id.as_ref().map(StrBytes::as_str),
             "host": member.client_host.as_str(), "partitions": assignment(member).len()})
     });
-    let json = json!({"name": name, "state": group.group_state.as_str(), "protocol": group.protocol_data.as_str(),
+    let (coordinator, address) = cluster.find_coordinator(CoordinatorKind::Group, name)?;
+    let json = json!({"name": name, "coordinator": format!("{address} ({coordinator})"), "state": group.group_state.as_str(), "protocol": group.protocol_data.as_str(),
         "protocol_type": group.protocol_type.as_str(), "members": members.collect::<Vec<_>>(), "offsets": values});
     let fields = vec![
         ("NAME", name.to_owned()),
@@ -295,8 +326,14 @@ fn delete(cluster: &mut Cluster, groups: &[String]) -> Result<Report, CliError> 
 
 fn reset_offsets(cluster: &mut Cluster, args: &ResetArgs) -> Result<Report, CliError> {
     let committed = committed_offsets(cluster, &args.group)?;
-    let partitions = chosen_partitions(cluster, args, &committed)?;
-    let plan = plan(cluster, &args.to, &partitions, &committed)?;
+    let plan = match &args.to.from_file {
+        Some(path) => plan_of_file(cluster, path)?,
+        None => {
+            let partitions =
+                chosen_partitions(cluster, &args.topics, args.all_topics, &committed, &args.group)?;
+            plan(cluster, &args.to, &partitions, &committed)?
+        }
+    };
     if args.execute {
         commit(cluster, &args.group, &plan)?;
     }
@@ -316,21 +353,80 @@ fn reset_offsets(cluster: &mut Cluster, args: &ResetArgs) -> Result<Report, CliE
     Ok(report)
 }
 
+/// What a file of lines `TOPIC,PARTITION,OFFSET` says, as far as the log has it.
+fn plan_of_file(cluster: &mut Cluster, path: &Path) -> Result<Offsets, CliError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| CliError::io(format!("cannot read {}", path.display()), &error))?;
+    let mut plan = Offsets::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let mut parts = line.split(',').map(|part| part.trim().trim_matches('"'));
+        let (topic, partition, offset) = (parts.next(), parts.next(), parts.next());
+        let at = topic.zip(partition.and_then(|number| number.parse::<i32>().ok()));
+        let offset = offset.and_then(|offset| offset.parse::<i64>().ok()).filter(|_| parts.next().is_none());
+        let Some(((topic, partition), offset)) = at.zip(offset) else {
+            return Err(CliError::usage(format!("\"{line}\" is not TOPIC,PARTITION,OFFSET")));
+        };
+        plan.insert((topic.to_owned(), partition), offset);
+    }
+    let partitions: BTreeSet<_> = plan.keys().cloned().collect();
+    let first = list_offsets_of(cluster, &partitions, OffsetAt::Earliest)?;
+    let end = list_offsets_of(cluster, &partitions, OffsetAt::Latest)?;
+    for (at, offset) in &mut plan {
+        let (Some(first), Some(end)) = (first.get(at), end.get(at)) else {
+            let code = ErrorCode::UnknownTopicOrPartition.code();
+            return Err(CliError::kafka(code, format!("there is no {}-{}", at.0, at.1), None));
+        };
+        *offset = (*offset).clamp(*first, (*end).max(*first));
+    }
+    Ok(plan)
+}
+
+fn delete_offsets(cluster: &mut Cluster, group: &str, topics: &[String]) -> Result<Report, CliError> {
+    let chosen = chosen_partitions(cluster, topics, false, &Offsets::new(), group)?;
+    let mut by_topic: BTreeMap<String, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();
+    for (topic, partition) in chosen {
+        let partition = OffsetDeleteRequestPartition::default().with_partition_index(partition);
+        by_topic.entry(topic).or_default().push(partition);
+    }
+    let topics = by_topic.into_iter().map(|(name, partitions)| {
+        OffsetDeleteRequestTopic::default().with_name(topic_name(&name)).with_partitions(partitions)
+    });
+    let request = OffsetDeleteRequest::default().with_group_id(group_id(group)).with_topics(topics.collect());
+    let response = cluster.coordinator(CoordinatorKind::Group, group)?.call(&request)?;
+    check(response.error_code, format!("cannot delete offsets of group {group}"), None)?;
+    let mut report = Report::silent();
+    let (mut rows, mut json) = (Vec::new(), Vec::new());
+    for topic in response.topics {
+        for partition in topic.partitions {
+            let (name, number) = (topic.name.as_str(), partition.partition_index);
+            let what = format!("cannot delete the offset of {name}-{number}");
+            let result = check(partition.error_code, what, None);
+            let status = result.as_ref().map_or_else(|error| error.code.clone(), |()| "deleted".to_owned());
+            json.push(json!({"topic": name, "partition": number, "status": status, "ok": result.is_ok()}));
+            rows.push(vec![name.to_owned(), number.to_string(), status]);
+            report.failures.extend(result.err());
+        }
+    }
+    report.blocks.push(Block::Table { headers: &["TOPIC", "PARTITION", "STATUS"], rows });
+    report.json = Value::Array(json);
+    Ok(report)
+}
+
 fn chosen_partitions(
     cluster: &mut Cluster,
-    args: &ResetArgs,
+    topics: &[String],
+    all_topics: bool,
     committed: &Offsets,
+    group: &str,
 ) -> Result<BTreeSet<(String, i32)>, CliError> {
-    if args.all_topics {
+    if all_topics {
         if committed.is_empty() {
-            return Err(
-                not_found(&args.group).with_hint("the group has no offsets; name topics with --topic")
-            );
+            return Err(not_found(group).with_hint("the group has no offsets; name topics with --topic"));
         }
         return Ok(committed.keys().cloned().collect());
     }
     let mut chosen = BTreeSet::new();
-    for argument in &args.topics {
+    for argument in topics {
         let (name, numbers) = match argument.split_once(':') {
             Some((name, numbers)) => (name, Some(parse_partitions(numbers)?)),
             None => (argument.as_str(), None),
@@ -365,7 +461,7 @@ fn plan(
 ) -> Result<Offsets, CliError> {
     let earliest = list_offsets_of(cluster, partitions, OffsetAt::Earliest)?;
     let latest = list_offsets_of(cluster, partitions, OffsetAt::Latest)?;
-    let at_time = match to.to_timestamp {
+    let at_time = match to.timestamp() {
         Some(ms) => list_offsets_of(cluster, partitions, OffsetAt::Timestamp(ms))?,
         None => Offsets::new(),
     };
@@ -382,6 +478,15 @@ fn plan(
     Ok(plan)
 }
 
+impl ResetTo {
+    fn timestamp(&self) -> Option<i64> {
+        let before_now = self.by_duration.map(|duration| {
+            unix_ms().saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)).max(0)
+        });
+        self.to_timestamp.or(before_now)
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Bounds {
     first: i64,
@@ -394,8 +499,10 @@ fn target(to: &ResetTo, bounds: Bounds, committed: Option<i64>, at_time: Option<
         bounds.first
     } else if let Some(offset) = to.to_offset {
         offset
-    } else if to.to_timestamp.is_some() {
+    } else if to.to_timestamp.is_some() || to.by_duration.is_some() {
         at_time.unwrap_or(bounds.end)
+    } else if to.to_current {
+        committed.unwrap_or(bounds.end)
     } else if let Some(records) = to.shift_by {
         committed?.saturating_add(records)
     } else {

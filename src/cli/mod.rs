@@ -4,8 +4,10 @@
 //! server. Data goes to standard output, everything else to standard error; exit codes are those of
 //! `error::ExitKind`.
 
+mod configs;
 mod consume;
 mod dlq;
+mod doctor;
 mod error;
 mod group;
 mod http;
@@ -13,6 +15,7 @@ mod interceptor;
 mod interrupt;
 #[cfg(feature = "client")]
 mod kafka;
+mod kafka_tools;
 mod logs;
 mod manifest;
 mod module;
@@ -62,7 +65,7 @@ pub struct GlobalArgs {
         long = "bootstrap-server",
         short = 'b',
         visible_alias = "bootstrap-servers",
-        alias = "brokers",
+        aliases = ["brokers", "broker-list"],
         global = true,
         value_name = "HOST:PORT",
         default_value = "localhost:9092",
@@ -135,6 +138,11 @@ pub enum Command {
     /// Measure throughput and latency
     #[command(subcommand)]
     Perf(perf::PerfCommand),
+    /// Say what a client sees of a cluster, and what is wrong with it
+    Doctor,
+    /// Kafka's own tools by their names
+    #[command(flatten)]
+    KafkaTool(kafka_tools::KafkaTool),
 }
 
 /// Runs the process's command line.
@@ -144,21 +152,26 @@ pub fn run() -> ExitCode {
 
 /// Runs a command line.
 pub fn run_with(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments = kafka_tools::with_tool_name(arguments);
+    let failed = |kind: ExitKind| {
+        let kind = if kafka_tools::is_tool(&arguments) { ExitKind::Failed } else { kind };
+        ExitCode::from(kind.code())
+    };
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // A closed pipe at `--help | head` is no failure.
             let _ = error.print();
-            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(ExitKind::Usage.code()) };
+            return if asked_for { ExitCode::SUCCESS } else { failed(ExitKind::Usage) };
         }
     };
     let format = cli.global.format;
     match dispatch(cli) {
-        Ok(report) => finish(&report, format),
+        Ok(report) => finish(&report, format).map_or(ExitCode::SUCCESS, failed),
         Err(error) => {
             output::show_error(&error, format);
-            ExitCode::from(error.kind.code())
+            failed(error.kind)
         }
     }
 }
@@ -179,23 +192,26 @@ fn dispatch(cli: Cli) -> Result<Report, CliError> {
         Command::State(command) => state::run(global, &command),
         Command::Interceptor(command) => interceptor::run(global, &command),
         Command::Perf(command) => perf::run(global, &command),
+        Command::Doctor => doctor::run(global),
+        Command::KafkaTool(tool) => kafka_tools::run(global, &tool),
     }
 }
 
-fn finish(report: &Report, format: Format) -> ExitCode {
+/// Shows a report; what went wrong, if anything did.
+fn finish(report: &Report, format: Format) -> Option<ExitKind> {
     let mut out = io::stdout().lock();
     let written = report.render(format, &mut out).and_then(|()| out.flush());
     for failure in &report.failures {
         output::show_error(failure, format);
     }
     match (written, report.exit_kind()) {
-        (_, Some(kind)) => ExitCode::from(kind.code()),
-        (Ok(()), None) => ExitCode::SUCCESS,
+        (_, Some(kind)) => Some(kind),
+        (Ok(()), None) => None,
         // The reader had enough, as `head` has.
-        (Err(error), None) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        (Err(error), None) if error.kind() == io::ErrorKind::BrokenPipe => None,
         (Err(error), None) => {
             output::show_error(&CliError::io("cannot write to standard output", &error), format);
-            ExitCode::from(ExitKind::Failed.code())
+            Some(ExitKind::Failed)
         }
     }
 }

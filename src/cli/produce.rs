@@ -62,6 +62,29 @@ pub struct ProduceArgs {
     /// How long a record may take to arrive
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time::parse_duration)]
     pub(super) timeout: Duration,
+    /// How the headers of each line stand before its key.
+    #[arg(skip)]
+    pub(super) header_format: Option<HeaderFormat>,
+    /// Say nothing at the end.
+    #[arg(skip)]
+    pub(super) quietly: bool,
+}
+
+/// How a line's headers are written, as Kafka's `LineMessageReader` reads them: `a:1,b:2` and a tab.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct HeaderFormat {
+    /// Behind the headers.
+    pub(super) delimiter: String,
+    /// Between two of them.
+    pub(super) separator: String,
+    /// Between a header's key and its value.
+    pub(super) key_separator: String,
+}
+
+impl Default for HeaderFormat {
+    fn default() -> HeaderFormat {
+        HeaderFormat { delimiter: "\t".to_owned(), separator: ",".to_owned(), key_separator: ":".to_owned() }
+    }
 }
 
 /// How batches are compressed.
@@ -92,6 +115,7 @@ pub enum Acks {
 /// One line as key and value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Line<'a> {
+    pub(super) headers: Vec<(&'a str, &'a [u8])>,
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
 }
@@ -99,20 +123,48 @@ pub(super) struct Line<'a> {
 /// Splits a line, without its end, as the arguments say; a line without the separator is refused,
 /// because guessing would put keys into values.
 pub(super) fn split_line<'a>(args: &'a ProduceArgs, line: &'a [u8]) -> Result<Line<'a>, CliError> {
+    let without = |what: &str| {
+        let text = String::from_utf8_lossy(line);
+        CliError::usage(format!("the line \"{text}\" has no {what}"))
+    };
+    let (headers, line) = match &args.header_format {
+        None => (Vec::new(), line),
+        Some(format) => {
+            let missing = || without(&format!("{:?} behind its headers", format.delimiter));
+            let (headers, rest) = split_once(line, &format.delimiter).ok_or_else(missing)?;
+            (split_headers(format, headers)?, rest)
+        }
+    };
     let (key, value) = match args.key_separator.as_deref().filter(|separator| !separator.is_empty()) {
         None => (args.key.as_deref().map(str::as_bytes), line),
         Some(separator) => {
-            let position = line.windows(separator.len()).position(|window| window == separator.as_bytes());
-            let position = position.ok_or_else(|| {
-                let text = String::from_utf8_lossy(line);
-                CliError::usage(format!("the line \"{text}\" has no \"{separator}\" between key and value"))
-            })?;
-            let (key, rest) = line.split_at(position);
-            (Some(key), rest.get(separator.len()..).unwrap_or_default())
+            let missing = || without(&format!("\"{separator}\" between key and value"));
+            let (key, value) = split_once(line, separator).ok_or_else(missing)?;
+            (Some(key), value)
         }
     };
     let is_null = args.null_value.as_deref().is_some_and(|null| null.as_bytes() == value);
-    Ok(Line { key, value: if is_null { None } else { Some(value) } })
+    Ok(Line { headers, key, value: if is_null { None } else { Some(value) } })
+}
+
+fn split_headers<'a>(format: &HeaderFormat, text: &'a [u8]) -> Result<Vec<(&'a str, &'a [u8])>, CliError> {
+    let mut headers = Vec::new();
+    let mut rest = Some(text).filter(|text| !text.is_empty());
+    while let Some(text) = rest {
+        let (header, behind) = split_once(text, &format.separator)
+            .map_or((text, None), |(header, behind)| (header, Some(behind)));
+        let (key, value) = split_once(header, &format.key_separator).unwrap_or((header, &[]));
+        let key = std::str::from_utf8(key).map_err(|_| CliError::usage("a header's key is not UTF-8"))?;
+        headers.push((key, value));
+        rest = behind;
+    }
+    Ok(headers)
+}
+
+fn split_once<'a>(bytes: &'a [u8], separator: &str) -> Option<(&'a [u8], &'a [u8])> {
+    let position = bytes.windows(separator.len().max(1)).position(|window| window == separator.as_bytes())?;
+    let (before, rest) = bytes.split_at(position);
+    Some((before, rest.get(separator.len()..)?))
 }
 
 pub(super) fn run(global: &GlobalArgs, args: &ProduceArgs) -> Result<Report, CliError> {
@@ -142,7 +194,7 @@ fn extend(offsets: &mut Offsets, partition: i32, offset: i64) {
 
 /// What people are told at the end, as data is not.
 fn summary(global: &GlobalArgs, args: &ProduceArgs, records: u64, end: Option<&str>) {
-    if global.format == Format::Json {
+    if global.format == Format::Json || args.quietly {
         return;
     }
     let plural = if records == 1 { "record" } else { "records" };
@@ -298,11 +350,13 @@ mod with_client {
             record.key = split.key;
             record.payload = split.value;
             record.partition = args.partition;
-            if !args.headers.is_empty() {
-                let add = |headers: OwnedHeaders, (key, value): &(String, String)| {
-                    headers.insert(Header { key, value: Some(value.as_bytes()) })
+            let own = args.headers.iter().map(|(key, value)| (key.as_str(), value.as_bytes()));
+            let headers: Vec<_> = own.chain(split.headers).collect();
+            if !headers.is_empty() {
+                let add = |headers: OwnedHeaders, (key, value): (&str, &[u8])| {
+                    headers.insert(Header { key, value: Some(value) })
                 };
-                record.headers = Some(args.headers.iter().fold(OwnedHeaders::new(), add));
+                record.headers = Some(headers.into_iter().fold(OwnedHeaders::new(), add));
             }
             send(producer, record)?;
             if let Some(error) = producer.context().first_error() {

@@ -31,6 +31,7 @@ pub struct Connection {
     stream: TcpStream,
     address: String,
     versions: BTreeMap<i16, (i16, i16)>,
+    features: BTreeMap<String, i16>,
     correlation_id: i32,
 }
 
@@ -79,10 +80,25 @@ impl Connection {
 
     fn open_one(server: &str, timeout: Duration) -> Result<Connection, CliError> {
         let stream = connect(server, timeout)?;
-        let mut connection =
-            Connection { stream, address: server.to_owned(), versions: BTreeMap::new(), correlation_id: 0 };
+        let mut connection = Connection {
+            stream,
+            address: server.to_owned(),
+            versions: BTreeMap::new(),
+            features: BTreeMap::new(),
+            correlation_id: 0,
+        };
         connection.negotiate()?;
         Ok(connection)
+    }
+
+    /// The finalised features with their levels.
+    pub fn features(&self) -> &BTreeMap<String, i16> {
+        &self.features
+    }
+
+    /// How many APIs the broker serves.
+    pub fn api_count(&self) -> usize {
+        self.versions.len()
     }
 
     /// Sends a request in the highest version that both sides know, and waits for its answer.
@@ -135,6 +151,9 @@ impl Connection {
         check(response.error_code, format!("{} refuses to say what it speaks", self.address), None)?;
         self.versions =
             response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
+        let features = response.finalized_features.iter();
+        self.features =
+            features.map(|feature| (feature.name.to_string(), feature.max_version_level)).collect();
         Ok(())
     }
 
@@ -251,6 +270,12 @@ impl Cluster {
 
     /// The coordinator of a group or a transactional id; waits while there is none yet.
     pub fn coordinator(&mut self, kind: CoordinatorKind, key: &str) -> Result<&mut Connection, CliError> {
+        let (id, _) = self.find_coordinator(kind, key)?;
+        self.node(id)
+    }
+
+    /// The same by its id and address.
+    pub fn find_coordinator(&mut self, kind: CoordinatorKind, key: &str) -> Result<(i32, String), CliError> {
         let key_type = match kind {
             CoordinatorKind::Group => 0,
             CoordinatorKind::Transaction => 1,
@@ -263,8 +288,9 @@ impl Cluster {
             check(response.error_code, format!("cannot find the coordinator of {key}"), detail)?;
             Ok(response)
         })?;
-        self.addresses.insert(response.node_id.0, format!("{}:{}", response.host, response.port));
-        self.node(response.node_id.0)
+        let address = format!("{}:{}", response.host, response.port);
+        self.addresses.insert(response.node_id.0, address.clone());
+        Ok((response.node_id.0, address))
     }
 }
 

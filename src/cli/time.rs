@@ -71,5 +71,28 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| format!("\"{text}\": {error}"))
 }
 
+/// Reads `P1DT2H30M15.5S`, as ISO 8601 writes durations in days, hours, minutes and seconds.
+pub fn parse_iso_duration(text: &str) -> Option<Duration> {
+    let text = text.strip_prefix(['P', 'p'])?.to_ascii_uppercase();
+    let (days, rest) = text.split_once('T').unwrap_or((&text, ""));
+    let mut seconds = 0.0;
+    for (part, units) in
+        [(days, [('D', 86_400.0)].as_slice()), (rest, &[('H', 3_600.0), ('M', 60.0), ('S', 1.0)])]
+    {
+        let mut part = part;
+        for (letter, worth) in units {
+            if let Some((number, behind)) = part.split_once(*letter) {
+                seconds += number.parse::<f64>().ok()? * worth;
+                part = behind;
+            }
+        }
+        if !part.is_empty() {
+            return None;
+        }
+    }
+    let says_something = text.ends_with(['D', 'H', 'M', 'S']);
+    Duration::try_from_secs_f64(seconds).ok().filter(|_| says_something)
+}
+
 #[cfg(test)]
 mod tests;

@@ -8,18 +8,17 @@ use clap::{Args, Subcommand};
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
-use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-    IncrementalAlterConfigsRequest, ListOffsetsRequest, TopicName,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ListOffsetsRequest,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use serde_json::{Value, json};
 
+use super::configs::{Changes, Resource, alter_configs, describe_configs, source_name};
 use super::error::{CliError, check};
 use super::output::{Block, Report, confirm};
 use super::protocol_client::{Cluster, text, topic_name};
@@ -236,7 +235,7 @@ fn describe_one(
     let wanted = BTreeMap::from([(name.to_owned(), partitions)]);
     let earliest = list_offsets(cluster, &wanted, OffsetAt::Earliest)?;
     let latest = list_offsets(cluster, &wanted, OffsetAt::Latest)?;
-    let configs = describe_configs(cluster, name)?;
+    let configs = describe_configs(cluster, &Resource::topic(name))?;
     let shown = |config: &&DescribeConfigsResourceResult| all_configs || config.config_source == 1;
     let configs: Vec<_> = configs.iter().filter(shown).collect();
 
@@ -299,40 +298,6 @@ fn config_rows(configs: &[&DescribeConfigsResourceResult]) -> Vec<Vec<String>> {
     configs.iter().map(row).collect()
 }
 
-/// `ConfigEntry.ConfigSource` by its number.
-fn source_name(source: i8) -> &'static str {
-    match source {
-        1 => "DYNAMIC_TOPIC_CONFIG",
-        2 => "DYNAMIC_BROKER_CONFIG",
-        3 => "DYNAMIC_DEFAULT_BROKER_CONFIG",
-        4 => "STATIC_BROKER_CONFIG",
-        5 => "DEFAULT_CONFIG",
-        _ => "UNKNOWN",
-    }
-}
-
-/// Kafka's `ConfigResource.Type.TOPIC`.
-const TOPIC_RESOURCE: i8 = 2;
-
-fn describe_configs(
-    cluster: &mut Cluster,
-    name: &str,
-) -> Result<Vec<DescribeConfigsResourceResult>, CliError> {
-    let resource = DescribeConfigsResource::default()
-        .with_resource_type(TOPIC_RESOURCE)
-        .with_resource_name(text(name))
-        .with_configuration_keys(None);
-    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-    let mut configs = Vec::new();
-    for result in cluster.any().call(&request)?.results {
-        let detail = result.error_message.as_ref().map(StrBytes::as_str);
-        check(result.error_code, format!("cannot describe the configuration of {name}"), detail)?;
-        configs.extend(result.configs);
-    }
-    configs.sort_by(|left, right| left.name.as_str().cmp(right.name.as_str()));
-    Ok(configs)
-}
-
 fn delete(cluster: &mut Cluster, topics: &[String], if_exists: bool) -> Result<Report, CliError> {
     let named = |name: &String| DeleteTopicState::default().with_name(Some(topic_name(name)));
     // Up to version 5 the names stand in one field, from 6 on in another; the codec takes the right one.
@@ -371,7 +336,9 @@ fn alter(cluster: &mut Cluster, args: &AlterArgs) -> Result<Report, CliError> {
     let name = args.topic.as_str();
     // Settings first: they are checked as a whole, and partitions cannot be taken back.
     if !args.configs.is_empty() || !args.delete_config.is_empty() {
-        alter_configs(cluster, args)?;
+        let (set, unset) = (args.configs.clone(), args.delete_config.clone());
+        let changes = Changes { set, unset, validate_only: args.dry_run };
+        alter_configs(cluster, &Resource::topic(name), &changes)?;
     }
     if let Some(count) = args.partitions {
         let topic = CreatePartitionsTopic::default()
@@ -391,33 +358,6 @@ fn alter(cluster: &mut Cluster, args: &AlterArgs) -> Result<Report, CliError> {
     let mut outcomes = Outcomes::new();
     outcomes.done(name, status, Ok(()));
     Ok(outcomes.report())
-}
-
-fn alter_configs(cluster: &mut Cluster, args: &AlterArgs) -> Result<(), CliError> {
-    // Kafka's `AlterConfigOp.OpType`.
-    const SET: i8 = 0;
-    const DELETE: i8 = 1;
-    let set = args.configs.iter().map(|(key, value)| {
-        AlterableConfig::default()
-            .with_name(text(key))
-            .with_config_operation(SET)
-            .with_value(Some(text(value)))
-    });
-    let unset = args.delete_config.iter().map(|key| {
-        AlterableConfig::default().with_name(text(key)).with_config_operation(DELETE).with_value(None)
-    });
-    let resource = AlterConfigsResource::default()
-        .with_resource_type(TOPIC_RESOURCE)
-        .with_resource_name(text(&args.topic))
-        .with_configs(set.chain(unset).collect());
-    let request = IncrementalAlterConfigsRequest::default()
-        .with_resources(vec![resource])
-        .with_validate_only(args.dry_run);
-    for response in cluster.controller()?.call(&request)?.responses {
-        let detail = response.error_message.as_ref().map(StrBytes::as_str);
-        check(response.error_code, format!("cannot configure topic {}", args.topic), detail)?;
-    }
-    Ok(())
 }
 
 /// The topic of this name, or NOT FOUND.
@@ -443,6 +383,8 @@ pub(super) enum OffsetAt {
     /// The one after the last that is committed: where a read-committed reader ends.
     #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only dead letters are read so"))]
     LastStable,
+    /// The one of the record with the latest timestamp (KIP-734).
+    MaxTimestamp,
     /// The first at or after this time; the end if there is none.
     Timestamp(i64),
 }
@@ -456,6 +398,7 @@ pub(super) fn list_offsets(
     let timestamp = match at {
         OffsetAt::Earliest => -2,
         OffsetAt::Latest | OffsetAt::LastStable => -1,
+        OffsetAt::MaxTimestamp => -3,
         OffsetAt::Timestamp(ms) => ms,
     };
     let names: Vec<String> = partitions.keys().cloned().collect();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
+use kafka_protocol::messages::describe_producers_response::ProducerState;
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
     DescribeProducersRequest, DescribeTransactionsRequest, InitProducerIdRequest, ListTransactionsRequest,
@@ -19,7 +20,7 @@ use super::GlobalArgs;
 use super::error::{CliError, ExitKind, check};
 use super::output::{Block, Report, confirm};
 use super::protocol_client::{Cluster, CoordinatorKind, text, topic_name};
-use super::time::{retrying, unix_ms};
+use super::time::{retrying, show_timestamp, unix_ms};
 use super::topic::find_topic;
 use crate::error_code::ErrorCode;
 
@@ -37,6 +38,14 @@ pub enum TxnCommand {
         /// The transactional ids
         #[arg(required = true)]
         transactional_ids: Vec<String>,
+    },
+    /// Show the producers that a partition knows
+    Producers {
+        /// The topic
+        topic: String,
+        /// The partition's number
+        #[arg(long, short = 'p', value_parser = clap::value_parser!(i32).range(0..))]
+        partition: i32,
     },
     /// Abort an open transaction and fence its producer
     Abort(AbortArgs),
@@ -66,6 +75,7 @@ pub(super) fn run(global: &GlobalArgs, command: &TxnCommand) -> Result<Report, C
     match command {
         TxnCommand::List { state } => list(&mut global.cluster()?, state),
         TxnCommand::Describe { transactional_ids } => describe(&mut global.cluster()?, transactional_ids),
+        TxnCommand::Producers { topic, partition } => producers(&mut global.cluster()?, topic, *partition),
         TxnCommand::Abort(args) => abort(global, args),
     }
 }
@@ -89,18 +99,31 @@ fn list(cluster: &mut Cluster, states: &[String]) -> Result<Report, CliError> {
             ));
         }
         for transaction in response.transaction_states {
-            transactions.insert(transaction.transactional_id.as_str().to_owned(), transaction);
+            transactions.insert(transaction.transactional_id.as_str().to_owned(), (node, transaction));
         }
     }
     let mut rows = Vec::new();
     let mut json = Vec::new();
-    for (id, transaction) in &transactions {
+    for (id, (coordinator, transaction)) in &transactions {
         let (state, producer) = (transaction.transaction_state.as_str(), transaction.producer_id.0);
         rows.push(vec![id.clone(), state.to_owned(), producer.to_string()]);
-        json.push(json!({"transactional_id": id, "state": state, "producer_id": producer}));
+        json.push(json!({"transactional_id": id, "coordinator": coordinator, "state": state, "producer_id": producer}));
     }
     let block = Block::Table { headers: &["TRANSACTIONAL ID", "STATE", "PRODUCER ID"], rows };
     Ok(Report::new(block, Value::Array(json)))
+}
+
+/// The ids whose transactions are open, each with its age in milliseconds where the coordinator knows it.
+pub(super) fn open_transactions(cluster: &mut Cluster) -> Result<Vec<(String, Option<i64>)>, CliError> {
+    let listed = list(cluster, &["Ongoing".to_owned()])?;
+    let ids: Vec<String> = listed.json.as_array().into_iter().flatten().map(id_in).collect();
+    let described = describe(cluster, &ids)?;
+    let transactions = described.json.as_array().into_iter().flatten();
+    Ok(transactions.map(|transaction| (id_in(transaction), transaction["age_ms"].as_i64())).collect())
+}
+
+fn id_in(transaction: &Value) -> String {
+    transaction["transactional_id"].as_str().unwrap_or_default().to_owned()
 }
 
 fn describe(cluster: &mut Cluster, ids: &[String]) -> Result<Report, CliError> {
@@ -108,7 +131,8 @@ fn describe(cluster: &mut Cluster, ids: &[String]) -> Result<Report, CliError> {
     let mut json = Vec::new();
     let timeout = cluster.timeout();
     for id in ids {
-        let connection = cluster.coordinator(CoordinatorKind::Transaction, id)?;
+        let (coordinator, _) = cluster.find_coordinator(CoordinatorKind::Transaction, id)?;
+        let connection = cluster.node(coordinator)?;
         let request =
             DescribeTransactionsRequest::default().with_transactional_ids(vec![TransactionalId(text(id))]);
         let described = retrying(timeout, || {
@@ -143,7 +167,8 @@ fn describe(cluster: &mut Cluster, ids: &[String]) -> Result<Report, CliError> {
             ("PARTITIONS", if partitions.is_empty() { "-".to_owned() } else { partitions.join(", ") }),
         ]));
         json.push(json!({
-            "transactional_id": id, "state": state.transaction_state.as_str(), "producer_id": state.producer_id.0,
+            "transactional_id": id, "coordinator": coordinator, "state": state.transaction_state.as_str(),
+            "producer_id": state.producer_id.0,
             "producer_epoch": state.producer_epoch, "timeout_ms": state.transaction_timeout_ms,
             "start_time_ms": started, "age_ms": age_ms, "partitions": partitions,
         }));
@@ -211,23 +236,56 @@ struct Hanging<'a> {
     start_offset: i64,
 }
 
-fn abort_hanging(cluster: &mut Cluster, hanging: Hanging<'_>) -> Result<Report, CliError> {
-    let Hanging { topic, partition, start_offset } = hanging;
+/// The leader of a partition, and the producers that it knows.
+fn producers_of(
+    cluster: &mut Cluster,
+    topic: &str,
+    partition: i32,
+) -> Result<(i32, Vec<ProducerState>), CliError> {
     let described = find_topic(cluster, topic)?;
     let leader = described.partitions.iter().find(|known| known.partition_index == partition);
     let leader = leader.map(|known| known.leader_id.0).ok_or_else(|| {
         let code = ErrorCode::UnknownTopicOrPartition.code();
         CliError::kafka(code, format!("{topic} has no partition {partition}"), None)
     })?;
-    let connection = cluster.node(leader)?;
     let asked = TopicRequest::default().with_name(topic_name(topic)).with_partition_indexes(vec![partition]);
-    let response = connection.call(&DescribeProducersRequest::default().with_topics(vec![asked]))?;
+    let request = DescribeProducersRequest::default().with_topics(vec![asked]);
     let mut producers = Vec::new();
-    for answer in response.topics.into_iter().flat_map(|topic| topic.partitions) {
+    for answer in cluster.node(leader)?.call(&request)?.topics.into_iter().flat_map(|topic| topic.partitions)
+    {
         let detail = answer.error_message.as_ref().map(StrBytes::as_str);
         check(answer.error_code, format!("cannot describe the producers of {topic}-{partition}"), detail)?;
         producers.extend(answer.active_producers);
     }
+    Ok((leader, producers))
+}
+
+fn producers(cluster: &mut Cluster, topic: &str, partition: i32) -> Result<Report, CliError> {
+    let (_, producers) = producers_of(cluster, topic, partition)?;
+    let mut rows = Vec::new();
+    let mut json = Vec::new();
+    for producer in producers {
+        let start = Some(producer.current_txn_start_offset).filter(|offset| *offset >= 0);
+        rows.push(vec![
+            producer.producer_id.0.to_string(),
+            producer.producer_epoch.to_string(),
+            producer.last_sequence.to_string(),
+            show_timestamp(producer.last_timestamp),
+            start.map_or_else(|| "-".to_owned(), |offset| offset.to_string()),
+        ]);
+        json.push(json!({
+            "producer_id": producer.producer_id.0, "producer_epoch": producer.producer_epoch,
+            "coordinator_epoch": producer.coordinator_epoch, "last_sequence": producer.last_sequence,
+            "last_timestamp_ms": producer.last_timestamp, "transaction_start_offset": start,
+        }));
+    }
+    let headers: &[_] = &["PRODUCER ID", "EPOCH", "LAST SEQUENCE", "LAST WRITE", "TRANSACTION FROM"];
+    Ok(Report::new(Block::Table { headers, rows }, Value::Array(json)))
+}
+
+fn abort_hanging(cluster: &mut Cluster, hanging: Hanging<'_>) -> Result<Report, CliError> {
+    let Hanging { topic, partition, start_offset } = hanging;
+    let (leader, producers) = producers_of(cluster, topic, partition)?;
     let producer = producers.into_iter().find(|producer| producer.current_txn_start_offset == start_offset);
     let producer = producer.ok_or_else(|| {
         let message = format!("no open transaction begins at {topic}-{partition} offset {start_offset}");
@@ -243,7 +301,8 @@ fn abort_hanging(cluster: &mut Cluster, hanging: Hanging<'_>) -> Result<Report, 
                 .with_name(topic_name(topic))
                 .with_partition_indexes(vec![partition]),
         ]);
-    let response = connection.call(&WriteTxnMarkersRequest::default().with_markers(vec![marker]))?;
+    let response =
+        cluster.node(leader)?.call(&WriteTxnMarkersRequest::default().with_markers(vec![marker]))?;
     let results =
         response.markers.iter().flat_map(|marker| &marker.topics).flat_map(|topic| &topic.partitions);
     for result in results {

@@ -98,6 +98,8 @@ pub struct InstanceOptions {
     pub log: LogSink,
     /// Where it counts.
     pub counters: CounterSink,
+    /// Whom a long call lets go first.
+    pub give_way: GiveWay,
 }
 
 /// Who an instance runs as.
@@ -116,7 +118,7 @@ pub struct InstanceContext {
 pub struct Limits {
     /// Linear memory.
     pub memory_bytes_max: usize,
-    /// Wall time of one `process` call.
+    /// How long one `process` call may run; while it gives way no time passes.
     pub batch_time_max: Duration,
     /// Wall time of instantiation and the guest's `init`.
     pub init_time_max: Duration,
@@ -165,6 +167,33 @@ impl LogSink {
 impl fmt::Debug for LogSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LogSink")
+    }
+}
+
+/// Asked by a call on its own thread after each slice of its time: it may wait there while others have theirs.
+#[derive(Clone)]
+pub struct GiveWay(Arc<dyn Fn() + Send + Sync>);
+
+impl GiveWay {
+    /// Calls `wait`, which comes back when the call may go on.
+    pub fn new(wait: impl Fn() + Send + Sync + 'static) -> GiveWay {
+        GiveWay(Arc::new(wait))
+    }
+
+    /// Calls go on without asking.
+    pub fn never() -> GiveWay {
+        GiveWay::new(|| {})
+    }
+
+    /// A slice is over.
+    pub fn now(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for GiveWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GiveWay")
     }
 }
 

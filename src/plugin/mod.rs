@@ -24,8 +24,8 @@ pub use disabled::DisabledHost;
 pub use error::PluginError;
 pub use fault::{FaultReason, ProcessFault};
 pub use host::{
-    CounterSink, InstanceContext, InstanceOptions, Limits, LogLevel, LogLine, LogSink, LogSource, PluginHost,
-    ProcessorInstance,
+    CounterSink, GiveWay, InstanceContext, InstanceOptions, Limits, LogLevel, LogLine, LogSink, LogSource,
+    PluginHost, ProcessorInstance,
 };
 pub use input::{InputBatch, InputChunk, InputRecord, InputRecords, MalformedInput};
 pub(crate) use interceptor::cut_message;

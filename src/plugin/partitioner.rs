@@ -1,7 +1,7 @@
 //! Partitioners in plain types: what an instance is asked, and how its choices are checked.
 
 use crate::ids::{PartitionIndex, TopicName};
-use crate::plugin::{BadOutput, CounterSink, InputBatch, Limits, LogSink, ProcessFault};
+use crate::plugin::{BadOutput, CounterSink, GiveWay, InputBatch, Limits, LogSink, ProcessFault};
 
 /// One running partitioner: its own memory, nothing shared with any other instance.
 pub trait PartitionerInstance: Send {
@@ -30,6 +30,8 @@ pub struct PartitionerOptions {
     pub log: LogSink,
     /// Where its counters go.
     pub counters: CounterSink,
+    /// Whom a long call lets go first.
+    pub give_way: GiveWay,
 }
 
 /// Checks a guest's choices: one for each record, each of them a partition that there is.

@@ -11,8 +11,8 @@ use super::span::Span;
 use super::status::TaskBoard;
 use crate::ids::{TopicName, TopicPartition};
 use crate::plugin::{
-    InputBatch, InstanceContext, InstanceOptions, LogLevel, LogLine, LogSink, LogSource, ModuleDigest,
-    OutputBatch, OutputRecord, PluginHost, ProcessorInstance, Surroundings, TimerDomain,
+    GiveWay, InputBatch, InstanceContext, InstanceOptions, LogLevel, LogLine, LogSink, LogSource,
+    ModuleDigest, OutputBatch, OutputRecord, PluginHost, ProcessorInstance, Surroundings, TimerDomain,
 };
 use crate::wire::record_batch::{BatchBuilder, BatchOptions, RawRecord};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub(super) struct Chain {
     input: TopicPartition,
     log: LogSink,
     board: Arc<TaskBoard>,
+    give_way: GiveWay,
     instances: Vec<Option<Box<dyn ProcessorInstance>>>,
 }
 
@@ -49,9 +50,10 @@ impl Chain {
         input: TopicPartition,
         log: LogSink,
         board: Arc<TaskBoard>,
+        give_way: GiveWay,
     ) -> Chain {
         let instances = (0..=definition.then.len()).map(|_| None).collect();
-        Chain { host, definition, input, log, board, instances }
+        Chain { host, definition, input, log, board, give_way, instances }
     }
 
     /// Has the modules process the span.
@@ -142,8 +144,9 @@ impl Chain {
         let limits = definition.limits.of_instance();
         let config = config.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let (log, counters) = (self.log.clone(), self.board.processor.own.sink());
+        let give_way = self.give_way.clone();
         self.host
-            .instantiate(&digest, InstanceOptions { limits, config, context, log, counters })
+            .instantiate(&digest, InstanceOptions { limits, config, context, log, counters, give_way })
             .map_err(|error| no_instance(&error))
     }
 }

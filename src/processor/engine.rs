@@ -10,10 +10,11 @@ use super::partitioner::StickyPartition;
 use super::placement::{ChoiceError, OutputTopic, Partitioners, batch_to_place};
 use super::span::Span;
 use super::status::TaskBoard;
+use super::turns::{HeldTurn, Turn};
 use super::unit::Unit;
 use crate::ids::{Offset, PartitionIndex, TopicName, TopicPartition};
 use crate::plugin::{
-    FaultReason, InputBatch, Limits, LogSink, OutputBatch, OutputRecord, PageLimits, PluginHost,
+    FaultReason, GiveWay, InputBatch, Limits, LogSink, OutputBatch, OutputRecord, PageLimits, PluginHost,
     ProcessFault, StateError, Surroundings, TimerDomain,
 };
 use crate::state::{StoreError, TaskState};
@@ -79,6 +80,8 @@ pub struct Engine {
     state: Option<TaskState>,
     /// When the next timers of both domains are due, once that is known.
     next_timers: Option<(Option<i64>, Option<i64>)>,
+    /// The turn of the call under way.
+    turn: Arc<HeldTurn>,
 }
 
 impl Engine {
@@ -93,10 +96,14 @@ impl Engine {
     ) -> Engine {
         let sticky = StickyPartition::new(input.partition);
         let limits = definition.limits.of_instance();
-        let partitioners = Partitioners::new(host.clone(), limits, log.clone(), board.processor.own.sink());
+        let turn = Arc::new(HeldTurn::default());
+        let held = Arc::clone(&turn);
+        let give_way = GiveWay::new(move || held.give_way());
+        let counters = board.processor.own.sink();
+        let partitioners = Partitioners::new(host.clone(), limits, log.clone(), counters, give_way.clone());
         let outputs = BTreeMap::new();
         Engine {
-            chain: Chain::new(host, definition.clone(), input.clone(), log, board.clone()),
+            chain: Chain::new(host, definition.clone(), input.clone(), log, board.clone(), give_way),
             board,
             definition,
             input,
@@ -106,11 +113,26 @@ impl Engine {
             outputs,
             state,
             next_timers: None,
+            turn,
         }
     }
 
+    /// Does the task's work on a span in a turn of its own.
+    pub fn process_in_turn(
+        &mut self,
+        turn: Turn,
+        span: &Span,
+        attempt: u32,
+        unit: &mut Unit,
+    ) -> Result<(), CallError> {
+        self.turn.hold(turn);
+        let done = self.process(span, attempt, unit);
+        self.turn.release();
+        done
+    }
+
     /// Does the task's work on a span, and adds what is written to the unit: all of it, or nothing.
-    pub fn process(&mut self, span: &Span, attempt: u32, unit: &mut Unit) -> Result<(), CallError> {
+    pub(super) fn process(&mut self, span: &Span, attempt: u32, unit: &mut Unit) -> Result<(), CallError> {
         let written = match self.definition.work {
             Work::RunModule => self.run_modules(span, attempt, unit),
             Work::MoveToPartitions => self.move_records(span, unit),

@@ -15,7 +15,7 @@ use crate::error_code::ErrorCode;
 use crate::ids::{Offset, PartitionIndex, TopicName, TopicPartition};
 use crate::interceptor::Client;
 use crate::metadata::image::is_internal_name;
-use crate::plugin::{CounterSink, LogSink, PluginHost, PluginKind, ProcessFault};
+use crate::plugin::{CounterSink, GiveWay, LogSink, PluginHost, PluginKind, ProcessFault};
 use crate::wire::record_batch::{BatchBuilder, BatchOptions, NewRecord, ZstdRule};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -223,6 +223,7 @@ impl InlineProducer {
                 self.limits.of_instance(),
                 log,
                 CounterSink::none(),
+                GiveWay::never(),
             ),
             topic: sent.topic,
             records: sent.records,

@@ -9,7 +9,7 @@ use super::registry::{Registry, RegistryError};
 use crate::broker::TopicPartitioner;
 use crate::ids::{PartitionIndex, TopicName};
 use crate::plugin::{
-    CounterSink, InputBatch, InputChunk, Limits, LogSink, ModuleDigest, PartitionerInstance,
+    CounterSink, GiveWay, InputBatch, InputChunk, Limits, LogSink, ModuleDigest, PartitionerInstance,
     PartitionerOptions, PluginHost, PluginKind, ProcessFault,
 };
 use crate::wire::record_batch::{BatchBuilder, BatchOptions, RawRecord};
@@ -110,6 +110,7 @@ pub struct Partitioners {
     limits: Limits,
     log: LogSink,
     counters: CounterSink,
+    give_way: GiveWay,
     instances: BTreeMap<TopicName, (Partitioner, Box<dyn PartitionerInstance>)>,
 }
 
@@ -120,8 +121,9 @@ impl Partitioners {
         limits: Limits,
         log: LogSink,
         counters: CounterSink,
+        give_way: GiveWay,
     ) -> Partitioners {
-        Partitioners { host, limits, log, counters, instances: BTreeMap::new() }
+        Partitioners { host, limits, log, counters, give_way, instances: BTreeMap::new() }
     }
 
     /// Has a topic's partitioner choose among the topic's partitions, one for each record of the batch.
@@ -177,6 +179,7 @@ impl Partitioners {
             config: partitioner.config.clone().into_iter().collect(),
             log: self.log.clone(),
             counters: self.counters.clone(),
+            give_way: self.give_way.clone(),
         };
         self.host.instantiate_partitioner(&digest, options).map_err(|error| error.to_string())
     }

@@ -354,9 +354,9 @@ impl<'a> ReadStage<'a> {
             // Who is told to stop does not wait for its share any more.
             let _ = self.context.wait(pause).await;
         }
-        let _turn = turns.take(&definition.name, definition.limits.cpu_percent).await;
+        let turn = turns.take(&definition.name, definition.limits.cpu_percent).await;
         self.with_engine(move |engine, unit| {
-            let answer = engine.process(&span, attempt, unit);
+            let answer = engine.process_in_turn(turn, &span, attempt, unit);
             (span, answer)
         })
         .await

@@ -1,15 +1,16 @@
 //! Turns of the processors' modules: who may run when there are fewer cores than calls.
 //!
 //! A call runs on a blocking thread, and as many run at a time as there are cores, and one more. No processor has more
-//! than the cores' number, so that one is left for whoever comes next, however long the calls before take. Where
-//! several wait, the processor goes first whose calls have taken the least time: start-time fair queueing, by time that
-//! was taken. Nobody saves up turns by waiting, and nobody who is alone waits, but for those with a share of the cores
+//! than the cores' number, so that one is left for whoever comes next. Where several wait, the processor goes first
+//! whose calls have taken the least time: start-time fair queueing, by time that was taken. A long call gives way after
+//! each slice of its time, so that no number of endless loops keeps anybody waiting for long. Nobody saves up turns by waiting, and nobody who is alone waits, but for those with a share of the cores
 //! that is less than all: such a processor pauses after each turn until, in the mean, it has had no more than that.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -43,8 +44,7 @@ pub struct Turn {
     turns: Turns,
     processor: String,
     began: Instant,
-    /// How long the processor pauses for the time that this was held.
-    pause_factor: f64,
+    cpu_percent: u64,
 }
 
 impl Turns {
@@ -62,11 +62,12 @@ impl Turns {
     /// Waits for a turn of this processor, which may have this share of all cores, in percent.
     pub async fn take(&self, processor: &str, cpu_percent: u64) -> Turn {
         let mut turn = self.next_turn(processor).await;
-        if cpu_percent < 100 {
-            let cores = self.queue.lock().cores as f64 * cpu_percent.max(1) as f64 / 100.0;
-            turn.pause_factor = cores.recip();
-        }
+        turn.cpu_percent = cpu_percent;
         turn
+    }
+
+    fn anybody_waits(&self) -> bool {
+        self.queue.lock().processors.values().any(|processor| !processor.waiting.is_empty())
     }
 
     async fn next_turn(&self, processor: &str) -> Turn {
@@ -87,12 +88,7 @@ impl Turns {
     }
 
     fn turn_of(&self, processor: &str) -> Turn {
-        Turn {
-            turns: self.clone(),
-            processor: processor.to_owned(),
-            began: Instant::now(),
-            pause_factor: 0.0,
-        }
+        Turn { turns: self.clone(), processor: processor.to_owned(), began: Instant::now(), cpu_percent: 100 }
     }
 
     /// Gives turns to whoever may have them.
@@ -102,6 +98,39 @@ impl Turns {
             // Whoever does not wait any more drops the turn, which gives it back.
             drop(waiter.send(self.turn_of(&processor)));
         }
+    }
+}
+
+/// The turn of a call under way, which the call itself gives back for others to go first.
+#[derive(Default)]
+pub struct HeldTurn(Mutex<Option<Turn>>);
+
+impl HeldTurn {
+    /// The call begins.
+    pub fn hold(&self, turn: Turn) {
+        *self.0.lock() = Some(turn);
+    }
+
+    /// The call is over.
+    pub fn release(&self) {
+        drop(self.0.lock().take());
+    }
+
+    /// A slice of the call's time is over. Waits for the next turn if somebody else waits for one, and for as long as
+    /// the processor has had more than its share. For threads that may block; without a turn nothing is waited for.
+    pub fn give_way(&self) {
+        let Some(turn) = self.0.lock().take() else { return };
+        let (turns, processor, cpu_percent) = (turn.turns.clone(), turn.processor.clone(), turn.cpu_percent);
+        if !turns.anybody_waits() && cpu_percent >= 100 {
+            *self.0.lock() = Some(turn);
+            return;
+        }
+        drop(turn);
+        let next = Handle::current().block_on(async {
+            tokio::time::sleep(turns.pause(&processor)).await;
+            turns.take(&processor, cpu_percent).await
+        });
+        *self.0.lock() = Some(next);
     }
 }
 
@@ -123,14 +152,15 @@ impl Queue {
         Some((name.clone(), waiter))
     }
 
-    fn give_back(&mut self, processor: &str, began: Instant, held: Duration, pause: Duration) {
+    fn give_back(&mut self, processor: &str, began: Instant, held: Duration, cpu_percent: u64) {
         self.running = self.running.saturating_sub(1);
         let Some(known) = self.processors.get_mut(processor) else { return };
         known.running = known.running.saturating_sub(1);
         known.taken += held;
-        if !pause.is_zero() {
+        if cpu_percent < 100 {
+            let cores = self.cores as f64 * cpu_percent.max(1) as f64 / 100.0;
             let from = known.pauses_until.map_or(began, |until| until.max(began));
-            known.pauses_until = Some(from + pause);
+            known.pauses_until = Some(from + held.div_f64(cores));
         }
         if known.is_idle() && known.taken <= self.now && known.pauses_until.is_none() {
             // It would begin anew with just this.
@@ -148,8 +178,7 @@ impl Processor {
 impl Drop for Turn {
     fn drop(&mut self) {
         let held = self.began.elapsed();
-        let pause = held.mul_f64(self.pause_factor);
-        self.turns.queue.lock().give_back(&self.processor, self.began, held, pause);
+        self.turns.queue.lock().give_back(&self.processor, self.began, held, self.cpu_percent);
         self.turns.give();
     }
 }

@@ -9,6 +9,7 @@ pub(super) use fjall::Snapshot;
 
 use super::codec::Schedule;
 use super::error::StoreError;
+use super::hot::HotValues;
 use super::mark::Mark;
 use super::view::Span;
 use crate::plugin::ScanDirection;
@@ -27,6 +28,8 @@ const KEYSPACE: &str = "state";
 const DAMAGED_FILE: &str = "damaged";
 /// Changes are collected in memory up to this size before they become a file; up to five such tables wait.
 const MEMTABLE_BYTES: u64 = 16 << 20;
+/// What part of the memory is for blocks as they are on the disk; the rest is for single values.
+const BLOCKS_PART: u64 = 3;
 /// Its journals, of which only the memtables' part is needed.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 const WORKER_THREADS: usize = 1;
@@ -96,6 +99,7 @@ fn unordered(bytes: [u8; 8]) -> i64 {
 pub(super) struct Cache {
     rows: Keyspace,
     database: Database,
+    hot: HotValues,
     directory: PathBuf,
     damaged: AtomicBool,
 }
@@ -110,11 +114,11 @@ enum Opened {
 impl Cache {
     /// Opens the cache in this directory. One that is damaged or of another format is dropped: the changelogs have
     /// everything.
-    pub fn open(directory: &Path, block_cache_bytes: u64) -> Result<Cache, StoreError> {
+    pub fn open(directory: &Path, memory_bytes: u64) -> Result<Cache, StoreError> {
         let cause = if directory.join(DAMAGED_FILE).exists() {
             "it was found damaged while it was in use".to_owned()
         } else {
-            match Cache::open_as_is(directory, block_cache_bytes)? {
+            match Cache::open_as_is(directory, memory_bytes)? {
                 Opened::Good(cache) => return Ok(cache),
                 Opened::Bad(cause) => cause,
             }
@@ -122,16 +126,16 @@ impl Cache {
         let path = directory.display().to_string();
         tracing::warn!(path, cause, "the state cache is dropped, and built again from the changelogs");
         std::fs::remove_dir_all(directory).map_err(|error| cache_error(directory, &error))?;
-        match Cache::open_as_is(directory, block_cache_bytes)? {
+        match Cache::open_as_is(directory, memory_bytes)? {
             Opened::Good(cache) => Ok(cache),
             Opened::Bad(cause) => Err(StoreError::Cache { path, cause }),
         }
     }
 
-    fn open_as_is(directory: &Path, block_cache_bytes: u64) -> Result<Opened, StoreError> {
+    fn open_as_is(directory: &Path, memory_bytes: u64) -> Result<Opened, StoreError> {
         let open = || {
             let database = Database::builder(directory)
-                .cache_size(block_cache_bytes)
+                .cache_size(memory_bytes / BLOCKS_PART)
                 .max_journaling_size(JOURNAL_BYTES_MAX)
                 .worker_threads(WORKER_THREADS)
                 .open()?;
@@ -157,7 +161,8 @@ impl Cache {
             Err(_panic) => return Ok(Opened::Bad("it cannot be read".to_owned())),
         };
         let directory = directory.to_owned();
-        let cache = Cache { rows, database, directory, damaged: AtomicBool::new(false) };
+        let hot = HotValues::new(memory_bytes - memory_bytes / BLOCKS_PART);
+        let cache = Cache { rows, database, hot, directory, damaged: AtomicBool::new(false) };
         let key = row(Slot::OWN, OWN_FORMAT, &[]);
         let format = match cache.rows.get(&key) {
             Ok(format) => format,
@@ -186,8 +191,15 @@ impl Cache {
 
     /// The value under a task's (whole) key.
     pub fn get(&self, slot: Slot, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        if let Some(value) = self.hot.get(slot, key) {
+            return Ok(Some(value));
+        }
         let found = self.rows.get(row(slot, ENTRY, key)).map_err(|error| self.failed(error))?;
-        Ok(found.map(Bytes::from))
+        let found = found.map(Bytes::from);
+        if let Some(value) = &found {
+            self.hot.put(slot, key, value);
+        }
+        Ok(found)
     }
 
     /// The value under a task's (whole) key in a snapshot.
@@ -307,7 +319,7 @@ impl Cache {
 
     /// A batch of changes: all of them, or none.
     pub fn batch(&self) -> Batch<'_> {
-        Batch { cache: self, inner: self.database.batch() }
+        Batch { cache: self, inner: self.database.batch(), entries: Vec::new() }
     }
 
     /// A failure of fjall as ours. If it says that files are damaged, the cache is dropped at the next start.
@@ -358,16 +370,20 @@ fn cache_error(directory: &Path, cause: &dyn std::fmt::Display) -> StoreError {
 pub(super) struct Batch<'a> {
     cache: &'a Cache,
     inner: OwnedWriteBatch,
+    /// The entries among them.
+    entries: Vec<(Slot, Bytes, Option<Bytes>)>,
 }
 
 impl Batch<'_> {
     /// Puts a task's entry under its (whole) key.
-    pub fn put(&mut self, slot: Slot, key: &[u8], value: Bytes) {
+    pub fn put(&mut self, slot: Slot, key: &Bytes, value: Bytes) {
+        self.entries.push((slot, key.clone(), Some(value.clone())));
         self.inner.insert(&self.cache.rows, row(slot, ENTRY, key), value);
     }
 
     /// Takes a task's entry away.
-    pub fn remove(&mut self, slot: Slot, key: &[u8]) {
+    pub fn remove(&mut self, slot: Slot, key: &Bytes) {
+        self.entries.push((slot, key.clone(), None));
         self.inner.remove(&self.cache.rows, row(slot, ENTRY, key));
     }
 
@@ -404,7 +420,15 @@ impl Batch<'_> {
 
     /// Makes the changes.
     pub fn commit(self) -> Result<(), StoreError> {
-        self.inner.commit().map_err(|error| self.cache.failed(error))
+        let Batch { cache, inner, entries } = self;
+        let committed = inner.commit();
+        for (slot, key, value) in &entries {
+            match value.as_ref().filter(|_| committed.is_ok()) {
+                Some(value) => cache.hot.put(*slot, key, value),
+                None => cache.hot.remove(*slot, key),
+            }
+        }
+        committed.map_err(|error| cache.failed(error))
     }
 }
 

@@ -12,6 +12,7 @@ mod codec;
 mod core;
 mod database;
 mod error;
+mod hot;
 mod layer;
 mod limits;
 mod mark;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel};
 
-/// How often the epoch moves on while calls run: the grain of deadlines, and the slice of time after which an
-/// interceptor gives its thread back.
+/// How often the epoch moves on while calls run: the grain of deadlines, and the slice of time after which a call
+/// lets others go first.
 const TICK: Duration = Duration::from_millis(2);
 
 /// The present moment on the monotonic clock, for measuring only.
@@ -84,13 +84,6 @@ impl Ticker {
             self.shared.woken.notify_one();
         }
         RunningCall(Arc::clone(&self.shared))
-    }
-
-    /// The epochs to wait until `duration` has surely passed.
-    pub(super) fn epochs(duration: Duration) -> u64 {
-        let ticks = duration.as_micros().div_ceil(TICK.as_micros());
-        // One more, because the present epoch is partly over.
-        u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1
     }
 }
 

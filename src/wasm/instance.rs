@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, UpdateDeadline};
 
 use super::bindings::{flat, typed};
 use super::engine::Ticker;
@@ -14,8 +14,8 @@ use super::state::{Given, GuestState};
 use super::surroundings::Surrounded;
 use crate::ids::PartitionIndex;
 use crate::plugin::{
-    FaultReason, InputBatch, InputRecord, InstanceOptions, Limits, NewOutput, OutputBatch, OutputBuilder,
-    PluginError, PluginKind, ProcessFault, ProcessorInstance, Surroundings, TimerDomain,
+    FaultReason, GiveWay, InputBatch, InputRecord, InstanceOptions, Limits, NewOutput, OutputBatch,
+    OutputBuilder, PluginError, PluginKind, ProcessFault, ProcessorInstance, Surroundings, TimerDomain,
 };
 
 use flat::exports::tidemill::plugin::flat_processor;
@@ -65,7 +65,7 @@ impl<G> Instance<G> {
             return Err(too_large);
         }
         alive.forget_earlier_calls();
-        alive.store.set_epoch_deadline(Ticker::epochs(self.limits.batch_time_max));
+        begin_call(&mut alive.store, self.limits.batch_time_max);
         let running = self.ticker.call();
         let answer = call(&mut alive, &mut self.input, &self.limits);
         drop(running);
@@ -105,7 +105,16 @@ pub(super) fn start(
         log: &options.log,
         counters: &options.counters,
     };
-    start_blocking(engine, ticker, given, PluginKind::Processor, |store| init(store, pre, options))
+    let give_way = options.give_way.clone();
+    start_blocking(engine, ticker, given, (PluginKind::Processor, give_way), |store| {
+        init(store, pre, options)
+    })
+}
+
+/// A call may run so long, and not longer than a slice at a time.
+pub(super) fn begin_call(store: &mut Store<GuestState>, time_max: Duration) {
+    store.data_mut().time.begin(time_max);
+    store.set_epoch_deadline(1);
 }
 
 /// A guest with what its first function answered.
@@ -116,15 +125,22 @@ pub(super) fn start_blocking<G>(
     engine: &Engine,
     ticker: Arc<Ticker>,
     given: Given<'_>,
-    kind: PluginKind,
+    (kind, give_way): (PluginKind, GiveWay),
     first: impl FnOnce(&mut Store<GuestState>) -> Started<G>,
 ) -> Result<Instance<G>, PluginError> {
     let limits = *given.limits;
     let mut store = Store::new(engine, GuestState::new(given));
     store.limiter(GuestState::limiter);
-    store.epoch_deadline_trap();
+    store.epoch_deadline_callback(move |mut store| match store.data_mut().time.end_slice() {
+        Some(begin_next) => {
+            give_way.now();
+            begin_next();
+            Ok(UpdateDeadline::Continue(1))
+        }
+        None => Ok(UpdateDeadline::Interrupt),
+    });
+    begin_call(&mut store, limits.init_time_max);
     let running = ticker.call();
-    store.set_epoch_deadline(Ticker::epochs(limits.init_time_max));
     store.set_hostcall_fuel(SMALL_COPIES_BYTES_MAX);
     let answer = first(&mut store);
     drop(running);

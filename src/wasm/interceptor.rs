@@ -2,7 +2,6 @@
 //! that a slow guest does not hold up the other connections of that thread.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -16,7 +15,7 @@ use super::bindings::typed_interceptor::tidemill::plugin::types::HeaderParam;
 use super::engine::Ticker;
 use super::host::{Loaded, LoadedWorld};
 use super::instance::{
-    Alive, Instance, SMALL_COPIES_BYTES_MAX, StartError, Started, TYPED_EXPANSION, call_fault,
+    Alive, Instance, SMALL_COPIES_BYTES_MAX, StartError, Started, TYPED_EXPANSION, begin_call, call_fault,
     check_input_size, check_output_size, input_headers, input_records, lend, started,
 };
 use super::state::{Given, GuestState};
@@ -72,12 +71,6 @@ async fn start_configured(
     let answer = configure(&mut store, pre, &attachment).await;
     drop(running);
     started(answer, store, ticker, limits, PluginKind::Interceptor)
-}
-
-/// A call may run so long, and not longer than a slice at a time.
-fn begin_call(store: &mut Store<GuestState>, time_max: Duration) {
-    store.data_mut().time.begin(time_max);
-    store.set_epoch_deadline(1);
 }
 
 async fn configure(store: &mut Store<GuestState>, pre: &LoadedWorld, name: &str) -> Started<Guest> {

@@ -11,8 +11,8 @@ use super::bindings::typed_partitioner::exports::tidemill::plugin::typed_partiti
 use super::engine::Ticker;
 use super::host::LoadedWorld;
 use super::instance::{
-    Alive, Instance, SMALL_COPIES_BYTES_MAX, StartError, Started, call_fault, check_output_size, guest_fault,
-    input_headers, input_records, lend, start_blocking,
+    Alive, Instance, SMALL_COPIES_BYTES_MAX, StartError, Started, begin_call, call_fault, check_output_size,
+    guest_fault, input_headers, input_records, lend, start_blocking,
 };
 use super::state::{Given, GuestState};
 use crate::ids::{PartitionIndex, TopicName};
@@ -36,9 +36,10 @@ pub(super) fn start(
     pre: &LoadedWorld,
     options: &PartitionerOptions,
 ) -> Result<Partitioner, PluginError> {
-    let PartitionerOptions { limits, config, log, counters } = options;
+    let PartitionerOptions { limits, config, log, counters, give_way } = options;
     let given = Given { limits, config, log, counters };
-    start_blocking(engine, ticker, given, PluginKind::Partitioner, |store| configure(store, pre))
+    let kind = (PluginKind::Partitioner, give_way.clone());
+    start_blocking(engine, ticker, given, kind, |store| configure(store, pre))
 }
 
 fn configure(store: &mut Store<GuestState>, pre: &LoadedWorld) -> Started<Guest> {
@@ -88,7 +89,7 @@ impl PartitionerInstance for Partitioner {
         let mut alive = self.alive.take().ok_or(ProcessFault::Dead)?;
         alive.forget_earlier_calls();
         let Alive { store, guest } = &mut alive;
-        store.set_epoch_deadline(Ticker::epochs(self.limits.batch_time_max));
+        begin_call(store, self.limits.batch_time_max);
         store.set_hostcall_fuel(SMALL_COPIES_BYTES_MAX);
         let running = self.ticker.call();
         let answer = match guest {

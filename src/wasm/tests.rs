@@ -100,6 +100,7 @@ impl Fixture {
             },
             log: lines_to(&self.lines),
             counters: CounterSink::none(),
+            give_way: GiveWay::never(),
         }
     }
 

@@ -16,6 +16,7 @@ fn record() -> Shown<'static> {
         topic: "t",
         partition: 1,
         offset: 42,
+        is_append_time: false,
         timestamp_ms: Some(1000),
         key: Some(b"k"),
         value: Some(b"v"),

@@ -1,7 +1,16 @@
 use super::*;
 
 fn to() -> ResetTo {
-    ResetTo { to_earliest: false, to_latest: false, to_offset: None, to_timestamp: None, shift_by: None }
+    ResetTo {
+        to_earliest: false,
+        to_latest: false,
+        to_offset: None,
+        to_timestamp: None,
+        by_duration: None,
+        to_current: false,
+        shift_by: None,
+        from_file: None,
+    }
 }
 
 const BOUNDS: Bounds = Bounds { first: 10, end: 100 };

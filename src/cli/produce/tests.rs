@@ -13,12 +13,21 @@ fn args(line: &str) -> ProduceArgs {
 #[test]
 fn a_line_is_a_value_unless_a_separator_is_given() {
     let plain = args("tidemill produce t");
-    assert_eq!(split_line(&plain, b"a:b").unwrap(), Line { key: None, value: Some(b"a:b") });
+    assert_eq!(split_line(&plain, b"a:b").unwrap(), Line { headers: vec![], key: None, value: Some(b"a:b") });
     let separated = args("tidemill produce t -K ::");
-    assert_eq!(split_line(&separated, b"k::v::w").unwrap(), Line { key: Some(b"k"), value: Some(b"v::w") });
-    assert_eq!(split_line(&separated, b"k::").unwrap(), Line { key: Some(b"k"), value: Some(b"") });
+    assert_eq!(
+        split_line(&separated, b"k::v::w").unwrap(),
+        Line { headers: vec![], key: Some(b"k"), value: Some(b"v::w") }
+    );
+    assert_eq!(
+        split_line(&separated, b"k::").unwrap(),
+        Line { headers: vec![], key: Some(b"k"), value: Some(b"") }
+    );
     let keyed = args("tidemill produce t -k all");
-    assert_eq!(split_line(&keyed, b"v").unwrap(), Line { key: Some(b"all"), value: Some(b"v") });
+    assert_eq!(
+        split_line(&keyed, b"v").unwrap(),
+        Line { headers: vec![], key: Some(b"all"), value: Some(b"v") }
+    );
 }
 
 #[test]
@@ -30,6 +39,20 @@ fn a_line_without_the_separator_is_refused() {
 #[test]
 fn a_marked_value_is_null() {
     let args = args("tidemill produce t -K : --null-value NULL");
-    assert_eq!(split_line(&args, b"k:NULL").unwrap(), Line { key: Some(b"k"), value: None });
-    assert_eq!(split_line(&args, b"NULL:v").unwrap(), Line { key: Some(b"NULL"), value: Some(b"v") });
+    assert_eq!(split_line(&args, b"k:NULL").unwrap(), Line { headers: vec![], key: Some(b"k"), value: None });
+    assert_eq!(
+        split_line(&args, b"NULL:v").unwrap(),
+        Line { headers: vec![], key: Some(b"NULL"), value: Some(b"v") }
+    );
+}
+
+#[test]
+fn headers_of_a_line_stand_before_its_key() {
+    let mut args = args("tidemill produce t --key-separator :");
+    args.header_format = Some(HeaderFormat { key_separator: "=".to_owned(), ..HeaderFormat::default() });
+    let line = split_line(&args, b"a=1,b=,c\tk:v").unwrap();
+    assert_eq!(line.headers, [("a", b"1".as_slice()), ("b", b""), ("c", b"")]);
+    assert_eq!((line.key, line.value), (Some(b"k".as_slice()), Some(b"v".as_slice())));
+    assert_eq!(split_line(&args, b"\tk:v").unwrap().headers, []);
+    assert!(split_line(&args, b"k:v").is_err());
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use futures_util::FutureExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A turn that is there without waiting.
 fn at_once(turns: &Turns, processor: &str) -> Option<Turn> {
@@ -81,13 +82,11 @@ async fn whoever_stops_waiting_holds_up_nobody() {
 #[tokio::test]
 async fn a_share_of_the_cores_is_kept_by_pauses() {
     let turns = Turns::new(2);
-    // A quarter of two cores is half a core: for each second that a turn was held, two have to pass.
-    assert_eq!(turns.take("modest", 25).await.pause_factor, 2.0);
-    assert_eq!(turns.take("greedy", 100).await.pause_factor, 0.0);
     let (begin, second) = (Instant::now(), Duration::from_secs(1));
     let held = |at: Instant| {
         let mut queue = turns.queue.lock();
-        queue.give_back("modest", at, second, 2 * second);
+        // A quarter of two cores is half a core: for each second that a turn was held, two have to pass.
+        queue.give_back("modest", at, second, 25);
         queue.processors["modest"].pauses_until.unwrap()
     };
     turns.queue.lock().processors.insert("modest".into(), Processor::default());
@@ -97,4 +96,43 @@ async fn a_share_of_the_cores_is_kept_by_pauses() {
     assert_eq!((held(later), held(later)), (later + 2 * second, later + 4 * second));
     assert!(turns.pause("modest") > 50 * second);
     assert_eq!(turns.pause("greedy"), Duration::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_call_gives_way_to_whoever_waits() {
+    let turns = Turns::new(1);
+    let endless: Vec<_> = (0..4)
+        .map(|number| {
+            let (turns, stop) = (turns.clone(), Arc::new(AtomicBool::new(false)));
+            let stopped = Arc::clone(&stop);
+            let run = async move {
+                let held = HeldTurn::default();
+                held.hold(turns.take(&format!("endless {number}"), 100).await);
+                let call = move || {
+                    let mut slices = 0u64;
+                    while !stopped.load(Ordering::SeqCst) {
+                        held.give_way();
+                        slices += 1;
+                    }
+                    slices
+                };
+                tokio::task::spawn_blocking(call).await.unwrap()
+            };
+            (tokio::spawn(run), stop)
+        })
+        .collect();
+    for _ in 0..20 {
+        // It would wait for ever if they did not.
+        drop(turns.take("brief", 100).await);
+    }
+    for (endless, stop) in endless {
+        stop.store(true, Ordering::SeqCst);
+        endless.await.unwrap();
+    }
+    assert_eq!(turns.queue.lock().running, 0);
+}
+
+#[tokio::test]
+async fn without_a_turn_nobody_gives_way() {
+    HeldTurn::default().give_way();
 }

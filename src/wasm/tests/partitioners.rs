@@ -27,6 +27,7 @@ fn start(module: &str, config: &[(&str, &str)], limits: Limits) -> Result<Choose
         config: owned(config),
         log: lines_to(&lines),
         counters: counts_to(&counters),
+        give_way: GiveWay::never(),
     };
     let instance = host.instantiate_partitioner(&digest, options)?;
     Ok(Chooser { instance, lines, counters })

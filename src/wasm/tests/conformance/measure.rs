@@ -28,6 +28,7 @@ fn instance(language: Language, memory_bytes_max: usize) -> Result<Box<dyn Proce
         },
         log: LogSink::none(),
         counters: CounterSink::none(),
+        give_way: GiveWay::never(),
     };
     HOST.instantiate(&language.module("processor"), options)
 }

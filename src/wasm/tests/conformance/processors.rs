@@ -35,6 +35,7 @@ fn start_module(
         },
         log: lines_to(&lines),
         counters: counts_to(&counters),
+        give_way: GiveWay::never(),
     };
     let instance = HOST.instantiate(module, options)?;
     Ok(Guest { language, instance, lines, counters, state: MemoryState::default() })
