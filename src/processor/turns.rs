@@ -127,7 +127,10 @@ impl HeldTurn {
         }
         drop(turn);
         let next = Handle::current().block_on(async {
-            tokio::time::sleep(turns.pause(&processor)).await;
+            let pause = turns.pause(&processor);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
             turns.take(&processor, cpu_percent).await
         });
         *self.0.lock() = Some(next);

@@ -1,4 +1,5 @@
 use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The fault of one record through an instance of that behaviour, which must be dead afterwards.
 fn fatal(fixture: &Fixture, name: &str, options: InstanceOptions) -> ProcessFault {
@@ -17,6 +18,28 @@ fn an_endless_loop_is_stopped_at_its_deadline() {
         options.limits.batch_time_max = Duration::from_millis(50);
         let fault = fatal(&fixture, name, options);
         assert_eq!(fault, ProcessFault::Timeout { after: Duration::from_millis(50) });
+    }
+}
+
+#[test]
+fn a_long_call_gives_way_after_each_slice_and_no_time_passes_meanwhile() {
+    const WAITS: usize = 10;
+    let fixture = Fixture::new();
+    for name in BOTH {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let mut options = fixture.options("loop");
+        options.limits.batch_time_max = Duration::from_millis(500);
+        options.give_way = GiveWay::new(move || {
+            if counted.fetch_add(1, Ordering::SeqCst) < WAITS {
+                #[allow(clippy::disallowed_methods, reason = "others take their time")]
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let fault = fatal(&fixture, name, options);
+        assert_eq!(fault, ProcessFault::Timeout { after: Duration::from_millis(500) });
+        let asked = asked.load(Ordering::SeqCst);
+        assert!(asked > WAITS, "after {asked} waits its time was over, as if they counted");
     }
 }
 
