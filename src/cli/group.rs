@@ -2,13 +2,13 @@
 //!
 //! Lag is counted against the high watermark, as Kafka's own tool does.
 
+mod described;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use clap::{Args, Subcommand};
-use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -16,11 +16,12 @@ use kafka_protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest,
+    DeleteGroupsRequest, GroupId, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest,
 };
-use kafka_protocol::protocol::StrBytes;
 use serde_json::{Value, json};
+
+use described::Member;
 
 use super::GlobalArgs;
 use super::error::{CliError, ExitKind, check};
@@ -178,35 +179,22 @@ fn describe(cluster: &mut Cluster, groups: &[String]) -> Result<Report, CliError
     Ok(report)
 }
 
-fn described(cluster: &mut Cluster, name: &str) -> Result<DescribedGroup, CliError> {
-    let timeout = cluster.timeout();
-    let connection = cluster.coordinator(CoordinatorKind::Group, name)?;
-    let request = DescribeGroupsRequest::default().with_groups(vec![group_id(name)]);
-    retrying(timeout, || {
-        let group = connection.call(&request)?.groups.into_iter().next();
-        let group = group.ok_or_else(|| not_found(name))?;
-        let detail = group.error_message.as_ref().map(StrBytes::as_str);
-        check(group.error_code, format!("cannot describe group {name}"), detail)?;
-        Ok(group)
-    })
-}
-
 fn not_found(name: &str) -> CliError {
     CliError::kafka(ErrorCode::GroupIdNotFound.code(), format!("no group {name}"), None)
 }
 
 fn describe_one(cluster: &mut Cluster, name: &str) -> Result<(Vec<Block>, Value), CliError> {
-    let group = described(cluster, name)?;
+    let group = described::describe(cluster, name)?;
     let committed = committed_offsets(cluster, name)?;
     // Before DescribeGroups version 6 an unknown group is a dead one without an error.
-    if committed.is_empty() && group.members.is_empty() && group.group_state.as_str() == "Dead" {
+    if committed.is_empty() && group.members.is_empty() && group.state == "Dead" {
         return Err(not_found(name));
     }
-    let mut owners: BTreeMap<(String, i32), &DescribedGroupMember> = BTreeMap::new();
+    let mut owners: BTreeMap<&(String, i32), &Member> = BTreeMap::new();
     for member in &group.members {
-        owners.extend(assignment(member).into_iter().map(|partition| (partition, member)));
+        owners.extend(member.partitions.iter().map(|partition| (partition, member)));
     }
-    let partitions: BTreeSet<_> = committed.keys().chain(owners.keys()).cloned().collect();
+    let partitions: BTreeSet<_> = committed.keys().chain(owners.keys().copied()).cloned().collect();
     let ends = list_offsets_of(cluster, &partitions, OffsetAt::Latest)?;
     let mut rows = Vec::new();
     let mut values = Vec::new();
@@ -215,51 +203,27 @@ fn describe_one(cluster: &mut Cluster, name: &str) -> Result<(Vec<Block>, Value)
         let lag = end.zip(offset).map(|(end, offset)| (end - offset).max(0));
         let owner = owners.get(at);
         let shown = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        let client = owner.map_or_else(|| "-".to_owned(), |member| member.client_id.to_string());
+        let client = owner.map_or_else(|| "-".to_owned(), |member| member.client_id.clone());
         rows.push(vec![at.0.clone(), at.1.to_string(), shown(offset), shown(end), shown(lag), client]);
         values.push(json!({"topic": at.0, "partition": at.1, "committed_offset": offset, "end_offset": end,
-            "lag": lag, "member_id": owner.map(|member| member.member_id.as_str())}));
+            "lag": lag, "member_id": owner.map(|member| &member.id)}));
     }
     let members = group.members.iter().map(|member| {
-        json!({"member_id": member.member_id.as_str(), "client_id": member.client_id.as_str(),
-            "group_instance_id": member.group_instance_id.as_ref().map(StrBytes::as_str),
-            "host": member.client_host.as_str(), "partitions": assignment(member).len()})
+        json!({"member_id": member.id, "client_id": member.client_id, "group_instance_id": member.instance_id,
+            "host": member.host, "partitions": member.partitions.len()})
     });
     let (coordinator, address) = cluster.find_coordinator(CoordinatorKind::Group, name)?;
-    let json = json!({"name": name, "coordinator": format!("{address} ({coordinator})"), "state": group.group_state.as_str(), "protocol": group.protocol_data.as_str(),
-        "protocol_type": group.protocol_type.as_str(), "members": members.collect::<Vec<_>>(), "offsets": values});
+    let json = json!({"name": name, "coordinator": format!("{address} ({coordinator})"), "state": group.state,
+        "protocol": group.assignor, "protocol_type": group.protocol_type,
+        "members": members.collect::<Vec<_>>(), "offsets": values});
     let fields = vec![
         ("NAME", name.to_owned()),
-        ("STATE", group.group_state.to_string()),
-        ("ASSIGNOR", group.protocol_data.to_string()),
+        ("STATE", group.state),
+        ("ASSIGNOR", group.assignor),
         ("MEMBERS", group.members.len().to_string()),
     ];
     let headers: &[_] = &["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "CLIENT"];
     Ok((vec![Block::Fields(fields), Block::Table { headers, rows }], json))
-}
-
-/// The partitions that a member of the "consumer" protocol was given; none if its bytes are not that.
-fn assignment(member: &DescribedGroupMember) -> Vec<(String, i32)> {
-    let mut bytes = member.member_assignment.clone();
-    read_assignment(&mut bytes).unwrap_or_default()
-}
-
-/// Kafka's `ConsumerProtocolAssignment`, of which every version begins the same. Read by hand: another
-/// client wrote these bytes, and the codec reserves memory for whatever number of elements they claim.
-fn read_assignment(bytes: &mut Bytes) -> Option<Vec<(String, i32)>> {
-    let mut partitions = Vec::new();
-    let _version = bytes.try_get_i16().ok()?;
-    for _ in 0..bytes.try_get_i32().ok()? {
-        let name_bytes = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
-        if bytes.remaining() < name_bytes {
-            return None;
-        }
-        let name = String::from_utf8(bytes.split_to(name_bytes).to_vec()).ok()?;
-        for _ in 0..bytes.try_get_i32().ok()? {
-            partitions.push((name.clone(), bytes.try_get_i32().ok()?));
-        }
-    }
-    Some(partitions)
 }
 
 fn committed_offsets(cluster: &mut Cluster, name: &str) -> Result<Offsets, CliError> {

@@ -96,6 +96,11 @@ impl Connection {
         &self.features
     }
 
+    /// Whether the broker serves an API in any version.
+    pub fn serves(&self, api: ApiKey) -> bool {
+        self.versions.contains_key(&(api as i16))
+    }
+
     /// How many APIs the broker serves.
     pub fn api_count(&self) -> usize {
         self.versions.len()

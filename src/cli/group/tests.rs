@@ -1,3 +1,6 @@
+use bytes::Bytes;
+
+use super::described::read_assignment;
 use super::*;
 
 fn to() -> ResetTo {
@@ -43,12 +46,12 @@ fn partitions_are_read_as_a_list_of_numbers() {
 
 #[test]
 fn an_assignment_that_is_not_the_consumer_protocols_counts_as_none() {
-    let member = |bytes: &'static [u8]| {
-        DescribedGroupMember::default().with_member_assignment(bytes::Bytes::from_static(bytes))
-    };
-    assert_eq!(assignment(&member(b"")), []);
-    assert_eq!(assignment(&member(b"\0\0\x7f\xff\xff\xff")), []);
+    assert_eq!(read_assignment(&mut Bytes::from_static(b"")), None);
+    assert_eq!(read_assignment(&mut Bytes::from_static(b"\0\0\x7f\xff\xff\xff")), None);
     // Version 0; one topic "t" with partitions 0 and 2; no user data.
     let bytes = b"\0\0\0\0\0\x01\0\x01t\0\0\0\x02\0\0\0\0\0\0\0\x02\xff\xff\xff\xff";
-    assert_eq!(assignment(&member(bytes)), [("t".to_owned(), 0), ("t".to_owned(), 2)]);
+    assert_eq!(
+        read_assignment(&mut Bytes::from_static(bytes)),
+        Some(vec![("t".to_owned(), 0), ("t".to_owned(), 2)])
+    );
 }
