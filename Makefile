@@ -61,11 +61,11 @@ guest-tests: foreign-guests ## The SDK's and the examples' own tests
 	tools/test-foreign-guests
 
 .PHONY: interop
-interop: binary clients foreign-clients guests ## Clients and tools that we did not write, against a broker
+interop: binary clients foreign-clients rust-clients guests ## Clients and tools that we did not write, against a broker
 	$(PYTHON) tests/interop/run.py target/debug/tidemill
 
 .PHONY: compatibility
-compatibility: binary clients foreign-clients guests ## The same; writes docs/compatibility.md and docs/clients.md
+compatibility: binary clients foreign-clients rust-clients guests ## The same; writes docs/compatibility.md and docs/clients.md
 	$(PYTHON) tests/interop/run.py target/debug/tidemill --write-pages
 
 .PHONY: kill-loop
@@ -99,6 +99,11 @@ $(VENV)/ready: tests/interop/python/requirements.txt
 # the build says so.
 .PHONY: foreign-clients
 foreign-clients: $(INTEROP)/java/ready $(INTEROP)/java-3.9/ready $(INTEROP)/tools/ready $(INTEROP)/go/ready $(INTEROP)/node/ready
+
+# rdkafka's programs are examples of the crate, whose dependency it is already.
+.PHONY: rust-clients
+rust-clients:
+	cargo build --quiet --features testing --example interop-client --example interop-produce --example interop-consume
 
 JAVA_CLIENT := tests/interop/java/pom.xml $(wildcard tests/interop/java/src/main/java/tidemill/interop/*.java)
 MVN := mvn --quiet --batch-mode

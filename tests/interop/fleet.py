@@ -32,6 +32,7 @@ CLIENTS = {
     "Java 4": java("java"),
     "Java 3.9": java("java-3.9"),
     "librdkafka": python("with_librdkafka.py"),
+    "rdkafka": [str(TARGET / "debug" / "examples" / "interop-client")],
     "franz-go": [str(INTEROP / "go" / "client"), "--mode", "commands"],
     "aiokafka": python("with_aiokafka.py"),
     "kafka-python": python("with_kafka_python.py"),

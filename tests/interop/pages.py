@@ -87,9 +87,16 @@ def compatibility(seen, tools, streams):
 
 
 def pinned():
-    """The versions of the Python clients."""
-    lines = (HERE / "python" / "requirements.txt").read_text().splitlines()
-    return dict(re.sub(r"\[.*\]", "", line).split("==") for line in lines if "==" in line)
+    """The versions of the clients, from where they are pinned."""
+    found = dict(line.split("==") for line in (HERE / "python" / "requirements.txt").read_text().splitlines() if "==" in line)
+    for name, file, pattern in (
+        ("kafka-clients", "java/pom.xml", r"<kafka.version>(.*)</kafka.version>"),
+        ("franz-go", "go/go.mod", r"twmb/franz-go (\S+)"),
+        ("kafkajs", "node/package.json", r'"kafkajs": "(.*)"'),
+        ("rdkafka", "../../Cargo.lock", r'name = "rdkafka"\nversion = "(.*)"'),
+    ):
+        found[name] = re.search(pattern, (HERE / file).read_text())[1]
+    return found
 
 
 def clients():

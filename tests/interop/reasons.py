@@ -45,6 +45,7 @@ CANNOT = {
 NOT_SERVED = {
     "aiokafka": {"configs": ALTER_CONFIGS},
     "kafkajs": {"configs": ALTER_CONFIGS},
+    "rdkafka": {"configs": ALTER_CONFIGS, "consumer_protocol": HEARTBEAT},
     "Java 4": {"consumer_protocol": HEARTBEAT},
     "Java 3.9": {"consumer_protocol": HEARTBEAT},
     "librdkafka": {"consumer_protocol": HEARTBEAT},

@@ -12,7 +12,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("TARGET", HERE.parents[1] / "target"))
 INTEROP = TARGET / "interop"
 SECONDS_MAX = 60
-KAFKA, FRANZ_GO, KAFKAJS, RDKAFKA = "4.3.1", "v1.22.2", "2.2.4", "0.39"
 JAVA = ["java", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", f"{INTEROP}/java/lib/*"]
 
 
@@ -25,7 +24,7 @@ def python(name):
 SNIPPETS = {
     "Java": {
         "greeting": "hello from Java",
-        "install": f"`org.apache.kafka:kafka-clients:{KAFKA}`, from Maven Central. A file is run by `java -cp 'lib/*' Produce.java`.",
+        "install": "`org.apache.kafka:kafka-clients:{kafka-clients}`, from Maven Central. A file is run by `java -cp 'lib/*' Produce.java`.",
         "files": ("snippets/java/Produce.java", "snippets/java/Consume.java"), "language": "java",
         "run": [[*JAVA, str(HERE / "snippets" / "java" / end)] for end in ("Produce.java", "Consume.java")],
     },
@@ -38,13 +37,19 @@ SNIPPETS = {
     "Python, kafka-python": {
         "greeting": "hello from kafka-python", "install": "`pip install kafka-python=={kafka-python}`", **python("kafka-python"),
     },
+    "Rust": {
+        "greeting": "hello from rdkafka",
+        "install": "`cargo add rdkafka@{rdkafka}` and `cargo add tokio --features macros,rt-multi-thread`",
+        "files": ("snippets/rdkafka/produce.rs", "snippets/rdkafka/consume.rs"), "language": "rust",
+        "run": [[str(TARGET / "debug" / "examples" / f"interop-{end}")] for end in ("produce", "consume")],
+    },
     "Go": {
-        "greeting": "hello from franz-go", "install": f"`go get github.com/twmb/franz-go@{FRANZ_GO}`",
+        "greeting": "hello from franz-go", "install": "`go get github.com/twmb/franz-go@{franz-go}`",
         "files": ("go/snippets/produce/main.go", "go/snippets/consume/main.go"), "language": "go",
         "run": [[str(INTEROP / "go" / end)] for end in ("produce", "consume")],
     },
     "JavaScript": {
-        "greeting": "hello from kafkajs", "install": f"`npm install kafkajs@{KAFKAJS}`",
+        "greeting": "hello from kafkajs", "install": "`npm install kafkajs@{kafkajs}`",
         "files": ("snippets/kafkajs/produce.js", "snippets/kafkajs/consume.js"), "language": "javascript",
         "run": [["node", str(HERE / "snippets" / "kafkajs" / end)] for end in ("produce.js", "consume.js")],
     },
