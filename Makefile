@@ -16,7 +16,6 @@ INTEROP := target/interop
 PYTHON := $(VENV)/bin/python
 DATA := target/demo/earthquakes.json
 VEGA_DATASETS := vega-datasets@3.2.1
-CONFLUENT_KAFKA := confluent-kafka==2.16.1
 KILLS ?= 50
 # One fixed run in CI; SEED=... tries another.
 SEED ?= 2
@@ -62,8 +61,12 @@ guest-tests: foreign-guests ## The SDK's and the examples' own tests
 	tools/test-foreign-guests
 
 .PHONY: interop
-interop: binary clients foreign-clients guests ## kcat, librdkafka, Java's and Go's clients against a broker
+interop: binary clients foreign-clients rust-clients guests ## Clients and tools that we did not write, against a broker
 	$(PYTHON) tests/interop/run.py target/debug/tidemill
+
+.PHONY: compatibility
+compatibility: binary clients foreign-clients rust-clients guests ## The same; writes docs/compatibility.md and docs/clients.md
+	$(PYTHON) tests/interop/run.py target/debug/tidemill --write-pages
 
 .PHONY: kill-loop
 kill-loop: binary clients guests ## kill -9 at random moments under load, and a check of everything
@@ -81,30 +84,60 @@ bench: guests ## The benchmark; writes benches/RESULTS.md
 binary:
 	cargo build --quiet --features testing --bin tidemill
 
-# Clients that we did not write: kcat from the system's packages, librdkafka's Python client from PyPI.
+# Clients that we did not write: kcat from the system's packages, Python's (one of them librdkafka) from PyPI.
 .PHONY: clients
 clients: $(VENV)/ready
 	@command -v kcat >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends kcat; }
 
-$(VENV)/ready:
+$(VENV)/ready: tests/interop/python/requirements.txt
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check $(CONFLUENT_KAFKA)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	touch $@
 
-# Apache Kafka's own client and franz-go, as programs for the interop tests; pom.xml and go.sum pin all of it.
-# go.mod says which Go it takes; what Debian 12 packages is too old for it, and then the build says so.
+# Apache Kafka's own clients and tools, franz-go and kafkajs, as programs for the interop tests; pom.xml, go.sum and
+# package-lock.json pin all of it. go.mod says which Go it takes; what Debian 12 packages is too old for it, and then
+# the build says so.
 .PHONY: foreign-clients
-foreign-clients: $(INTEROP)/java/ready $(INTEROP)/go/client
+foreign-clients: $(INTEROP)/java/ready $(INTEROP)/java-3.9/ready $(INTEROP)/tools/ready $(INTEROP)/go/ready $(INTEROP)/node/ready
 
-$(INTEROP)/java/ready: tests/interop/java/pom.xml $(wildcard tests/interop/java/src/main/java/tidemill/interop/*.java)
+# rdkafka's programs are examples of the crate, whose dependency it is already.
+.PHONY: rust-clients
+rust-clients:
+	cargo build --quiet --features testing --example interop-client --example interop-produce --example interop-consume
+
+JAVA_CLIENT := tests/interop/java/pom.xml $(wildcard tests/interop/java/src/main/java/tidemill/interop/*.java)
+MVN := mvn --quiet --batch-mode
+
+$(INTEROP)/java/ready: $(JAVA_CLIENT) | jdk
+	$(MVN) --file tests/interop/java/pom.xml compile
+	touch $@
+
+$(INTEROP)/java-3.9/ready: $(JAVA_CLIENT) | jdk
+	$(MVN) --file tests/interop/java/pom.xml --activate-profiles kafka-3.9 compile
+	touch $@
+
+$(INTEROP)/tools/ready: tests/interop/tools/pom.xml $(wildcard tests/interop/tools/src/main/java/tidemill/tools/*.java) | jdk
+	$(MVN) --file tests/interop/tools/pom.xml compile
+	touch $@
+
+.PHONY: jdk
+jdk:
 	@command -v javac >/dev/null && command -v mvn >/dev/null || { apt-get update -qq && \
 		apt-get install -y -qq --no-install-recommends default-jdk-headless maven; }
-	mvn --quiet --batch-mode --file tests/interop/java/pom.xml compile
+
+$(INTEROP)/go/ready: $(wildcard tests/interop/go/* tests/interop/go/*/*/*)
+	@command -v go >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends golang; }
+	cd tests/interop/go && go build -trimpath -o ../../../$(INTEROP)/go/client . && \
+		go build -trimpath -o ../../../$(INTEROP)/go/ ./snippets/produce ./snippets/consume
 	touch $@
 
-$(INTEROP)/go/client: $(wildcard tests/interop/go/*)
-	@command -v go >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends golang; }
-	cd tests/interop/go && go build -trimpath -o ../../../$@ .
+# The program is copied to where npm puts what it needs.
+$(INTEROP)/node/ready: $(wildcard tests/interop/node/*)
+	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm; }
+	mkdir -p $(INTEROP)/node
+	cp $^ $(INTEROP)/node/
+	cd $(INTEROP)/node && npm ci --silent --no-audit --no-fund
+	touch $@
 
 # The United States Geological Survey's earthquakes (public domain), as an npm package ships them.
 $(DATA):

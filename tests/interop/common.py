@@ -6,8 +6,8 @@ import sys
 import time
 import uuid
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 BOOTSTRAP = os.environ["BOOTSTRAP"]
 SECONDS_MAX = 30
@@ -93,6 +93,19 @@ def read_all(topic, isolation="read_committed", partitions=1):
             raise KafkaException(message.error())
     reader.close()
     return messages
+
+
+def read_settled(topic, isolation="read_committed", partitions=1):
+    """The same once no transaction is under way: as in Kafka, a commit is answered before all partitions have its marker."""
+    asked, deadline = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}, time.monotonic() + SECONDS_MAX
+    while True:
+        ends = [[found.result(SECONDS_MAX).offset for found in ADMIN.list_offsets(asked, isolation_level=level).values()]
+                for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)]
+        if ends[0] == ends[1]:
+            return read_all(topic, isolation, partitions)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"a transaction on {topic} does not end: {ends}")
+        time.sleep(0.01)
 
 
 def values(messages):

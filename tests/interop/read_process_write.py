@@ -4,7 +4,7 @@ import time
 
 from confluent_kafka import TopicPartition
 
-from common import SECONDS_MAX, check, committed, consumer, new_topic, producer, read_all, transactional, unique, values
+from common import SECONDS_MAX, check, committed, consumer, new_topic, producer, read_settled, transactional, unique, values
 
 MESSAGES, PER_TRANSACTION = 300, 25
 
@@ -58,7 +58,7 @@ def main():
             done += count
     reader.close()
     check("the committed offset is the source's end", committed(group, source), MESSAGES)
-    check("every message's effect exactly once, in order", values(read_all(output)),
+    check("every message's effect exactly once, in order", values(read_settled(output)),
           [f"MESSAGE {number}" for number in range(MESSAGES)])
 
     feed.produce(source, "one more", "more")

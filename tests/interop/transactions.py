@@ -2,7 +2,7 @@
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from common import SECONDS_MAX, check, consumer, new_topic, producer, read_all, transactional, unique, values
+from common import SECONDS_MAX, check, consumer, new_topic, producer, read_all, read_settled, transactional, unique, values
 
 
 def committed_and_aborted():
@@ -14,7 +14,7 @@ def committed_and_aborted():
             writer.produce(topic, f"{number}.{partition}", partition=partition)
         (writer.commit_transaction if end == "commit" else writer.abort_transaction)(SECONDS_MAX)
     wanted = sorted(f"{number}.{partition}" for number in (0, 2) for partition in range(3))
-    check("committed transactions are read, aborted ones are not", sorted(values(read_all(topic, partitions=3))), wanted)
+    check("committed transactions are read, aborted ones are not", sorted(values(read_settled(topic, partitions=3))), wanted)
     check("read-uncommitted sees all of it", len(read_all(topic, "read_uncommitted", 3)) >= 6, True)
 
 
@@ -43,7 +43,7 @@ def an_open_transaction_holds_back_what_follows():
     check("the end is the last stable offset", watcher.get_watermark_offsets(TopicPartition(topic, 0), SECONDS_MAX), (0, 0))
     watcher.close()
     writer.commit_transaction(SECONDS_MAX)
-    check("after the commit both are read, in order", values(read_all(topic)), ["inside", "behind"])
+    check("after the commit both are read, in order", values(read_settled(topic)), ["inside", "behind"])
 
 
 def a_second_owner_fences_the_first():
@@ -61,7 +61,7 @@ def a_second_owner_fences_the_first():
         check("the first owner is fenced", "it committed", "an error")
     except KafkaException as error:
         check("the first owner is fenced for good", error.args[0].fatal(), True)
-    check("only the second's message is read", values(read_all(topic)), ["of the second"])
+    check("only the second's message is read", values(read_settled(topic)), ["of the second"])
 
 
 def an_empty_transaction():
@@ -84,7 +84,7 @@ def many_short_ones():
             writer.abort_transaction(SECONDS_MAX)
         else:
             writer.commit_transaction(SECONDS_MAX)
-    read = read_all(topic, partitions=2)
+    read = read_settled(topic, partitions=2)
     for partition in range(2):
         wanted = [str(n) for n in range(200) if n % 2 == partition and n % 5 != 4]
         got = values(message for message in read if message.partition() == partition)

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ import (
 )
 
 var (
-	mode            = flag.String("mode", "", "idempotent, transactional or consume")
+	mode            = flag.String("mode", "", "idempotent, transactional, consume or commands")
 	bootstrap       = flag.String("bootstrap", "", "")
 	topic           = flag.String("topic", "", "")
 	batches         = flag.String("batches", "", "the file of steps")
@@ -65,17 +66,33 @@ func failed(line fields, err error) fields {
 	return line
 }
 
+// moduleVersion is what the program was built with.
+func moduleVersion(path string) string {
+	if built, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range built.Deps {
+			if module.Path == path {
+				return strings.TrimPrefix(module.Version, "v")
+			}
+		}
+	}
+	return "unknown"
+}
+
 func main() {
 	flag.Parse()
-	time.AfterFunc(time.Duration(*seconds)*time.Second, func() {
-		fatal(fmt.Errorf("not done after %d s", *seconds))
-	})
+	if *mode != "commands" {
+		time.AfterFunc(time.Duration(*seconds)*time.Second, func() {
+			fatal(fmt.Errorf("not done after %d s", *seconds))
+		})
+	}
 	var err error
 	switch *mode {
 	case "idempotent", "transactional":
 		err = produce(context.Background())
 	case "consume":
 		err = consume(context.Background())
+	case "commands":
+		err = commands()
 	default:
 		err = fmt.Errorf("no such mode: %q", *mode)
 	}

@@ -34,6 +34,10 @@ public final class Client {
 
     public static void main(String[] arguments) throws IOException, InterruptedException {
         Map<String, String> options = options(arguments);
+        if ("commands".equals(options.get("mode"))) {
+            Commands.serve();
+            return;
+        }
         endAfter(Integer.parseInt(options.getOrDefault("seconds", "60")));
         try {
             switch (options.get("mode")) {
@@ -55,7 +59,7 @@ public final class Client {
         return options;
     }
 
-    private static void endAfter(int seconds) {
+    static void endAfter(int seconds) {
         Thread clock = new Thread(() -> {
             try {
                 Thread.sleep(Duration.ofSeconds(seconds).toMillis());
@@ -220,7 +224,7 @@ public final class Client {
         return json.append('"').toString();
     }
 
-    private static synchronized void say(String line) {
+    static synchronized void say(String line) {
         System.out.println(line);
         System.out.flush();
     }
