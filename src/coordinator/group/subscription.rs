@@ -43,17 +43,26 @@ pub(super) fn subscribed_topics(metadata: &[u8]) -> Option<BTreeSet<TopicName>> 
     topics(&mut fields).ok()
 }
 
-/// The partitions of an assignment, none for no bytes; `None` if the bytes are no assignment, or an assignor has
-/// put something of its own into it.
-pub(super) fn assigned_partitions(assignment: &[u8]) -> Option<BTreeSet<TopicPartition>> {
-    if assignment.is_empty() {
-        return Some(BTreeSet::new());
+/// What a member was given (`ConsumerProtocolAssignment`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Assigned {
+    pub(super) partitions: BTreeSet<TopicPartition>,
+    /// Whether its assignor has put something of its own beside them.
+    pub(super) has_user_data: bool,
+}
+
+impl Assigned {
+    /// Reads an assignment, nothing for no bytes; `None` if the bytes are none.
+    pub(super) fn read(assignment: &[u8]) -> Option<Assigned> {
+        if assignment.is_empty() {
+            return Some(Assigned::default());
+        }
+        let mut fields = Fields::classic(assignment);
+        fields.i16().ok().filter(|version| *version >= 0)?;
+        let partitions = topic_partitions(&mut fields).ok()?;
+        let user_data = fields.nullable_bytes().ok()?;
+        Some(Assigned { partitions, has_user_data: user_data.is_some_and(|data| !data.is_empty()) })
     }
-    let mut fields = Fields::classic(assignment);
-    fields.i16().ok().filter(|version| *version >= 0)?;
-    let partitions = topic_partitions(&mut fields).ok()?;
-    let user_data = fields.nullable_bytes().ok()?;
-    user_data.is_none_or(<[u8]>::is_empty).then_some(partitions)
 }
 
 /// The bytes of an assignment, in the version that a member's subscription has.

@@ -13,7 +13,7 @@ use crate::coordinator::group::live::{LiveGroup, Member, Phase};
 use crate::coordinator::group::outbox::Outbox;
 use crate::coordinator::group::record::{GroupMetadata, GroupRecord};
 use crate::coordinator::group::subscription::{
-    CONSUMER_PROTOCOL_TYPE, Subscription, assigned_partitions, assignment_bytes,
+    Assigned, CONSUMER_PROTOCOL_TYPE, Subscription, assignment_bytes,
 };
 use crate::error_code::ErrorCode;
 use crate::ids::{GroupId, MemberId};
@@ -23,6 +23,9 @@ use super::heartbeat::{ConsumerHeartbeat, Refusal};
 use super::reconcile::{CurrentAssignment, MemberState};
 use super::record::{ClassicMember, ConsumerMember, ConsumerRecord};
 use super::{ConsumerGroup, MemberTimers};
+
+/// The assignors that clients bring along.
+const KNOWN_ASSIGNORS: [&str; 4] = ["range", "roundrobin", "sticky", "cooperative-sticky"];
 
 /// Which live groups may change their kind, by the names of `group.consumer.migration.policy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,7 +145,13 @@ impl GroupShard {
             let subscription = subscription.ok_or(malformed)?;
             // Between join and sync members have what they brought along.
             let assigned = match stored.filter(|stored| stored.is_assigned()) {
-                Some(stored) => assigned_partitions(&stored.assignment(id)).ok_or(malformed)?,
+                Some(stored) => {
+                    let assigned = Assigned::read(&stored.assignment(id)).ok_or(malformed)?;
+                    if assigned.has_user_data && !has_known_assignor(stored) {
+                        return Err(refuse("an unsupported custom assignor is in use"));
+                    }
+                    assigned.partitions
+                }
                 None => subscription.owned.clone(),
             };
             let member = upgraded_member(member, subscription);
@@ -241,6 +250,12 @@ impl GroupShard {
             && self.config.consumer.migration_policy.allows_downgrade()
             && state.members().len() <= self.config.group_size_max
     }
+}
+
+/// Whether the clients' own assignors are at work: what librdkafka's sticky ones put beside an assignment is no more
+/// than who had what before. Another assignor's data could be what its members work by.
+fn has_known_assignor(stored: &GroupMetadata) -> bool {
+    stored.protocol.as_deref().is_some_and(|protocol| KNOWN_ASSIGNORS.contains(&protocol))
 }
 
 fn upgraded_member(member: &Member, subscription: Subscription) -> ConsumerMember {

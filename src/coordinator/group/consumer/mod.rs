@@ -95,7 +95,7 @@ impl ConsumerGroup {
 
     /// What a member has been told; a member without a record has only just come.
     pub(super) fn current(&self, id: &MemberId) -> CurrentAssignment {
-        self.currents.get(id).cloned().unwrap_or_else(CurrentAssignment::new)
+        self.currents.get(id).cloned().unwrap_or_else(CurrentAssignment::of_newcomer)
     }
 
     pub(super) fn target(&self, id: &MemberId) -> BTreeSet<TopicIdPartition> {

@@ -57,7 +57,7 @@ pub struct CurrentAssignment {
 
 impl CurrentAssignment {
     /// A member that has just come.
-    pub fn new() -> CurrentAssignment {
+    pub fn of_newcomer() -> CurrentAssignment {
         CurrentAssignment {
             epoch: Some(MemberEpoch::ZERO),
             previous_epoch: Some(MemberEpoch::ZERO),

@@ -81,7 +81,7 @@ impl ConsumerStep<'_> {
             state: MemberState::Stable,
             pending_revocation: BTreeSet::new(),
             assigned: current.assigned,
-            ..CurrentAssignment::new()
+            ..CurrentAssignment::of_newcomer()
         };
         self.write(ConsumerRecord::Member(fresh.clone(), member));
         self.write(ConsumerRecord::Target(fresh.clone(), Some(target)));

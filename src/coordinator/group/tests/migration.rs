@@ -331,3 +331,28 @@ fn a_live_group_of_something_else_than_consumers_is_not_taken_over() {
     assert_eq!(fixture.refused(joining("c", &["grain"])), ErrorCode::GroupIdNotFound);
     assert_eq!(fixture.state(), GroupState::CompletingRebalance);
 }
+
+#[test]
+fn what_a_custom_assignor_works_by_is_not_lost_unseen() {
+    let group_of = |protocol: &'static str| {
+        let mut fixture = Fixture::with_topics(
+            GroupConfig { initial_rebalance_delay: Duration::ZERO, ..GroupConfig::default() },
+            &[("grain", 6)],
+        );
+        let protocols = vec![JoinProtocol { name: protocol.to_owned(), metadata: owning(&[]) }];
+        fixture.join(JoinGroup { protocols, ..dynamic("a") });
+        let plain = assignment(&[0]);
+        let with_data = [&plain[..plain.len() - 4], b"\0\0\0\x01x"].concat();
+        let sync = SyncGroup {
+            group: group(GROUP),
+            member: member_of("a", 1),
+            protocol_type: None,
+            protocol: None,
+            assignments: vec![(member_id("a"), with_data.into())],
+        };
+        fixture.ask(|request| Event::SyncGroup { request, sync });
+        fixture
+    };
+    assert_eq!(group_of("mine").refused(joining("c", &["grain"])), ErrorCode::GroupIdNotFound);
+    group_of("cooperative-sticky").told(joining("c", &["grain"]));
+}

@@ -43,7 +43,7 @@ fn a_stable_member_at_the_targets_epoch_stays() {
 
 #[test]
 fn a_newcomer_gets_what_is_free_and_waits_for_the_rest() {
-    let first = step(&CurrentAssignment::new(), (1, &[1, 2, 3]), Some(&[]), &[2]);
+    let first = step(&CurrentAssignment::of_newcomer(), (1, &[1, 2, 3]), Some(&[]), &[2]);
     assert_eq!(first, at(1, 0, MemberState::UnreleasedPartitions, &[1, 3], &[]));
     assert_eq!(step(&first, (1, &[1, 2, 3]), None, &[2]).assigned, set(&[1, 3]));
     assert_eq!(step(&first, (1, &[1, 2, 3]), None, &[]), at(1, 1, MemberState::Stable, &[1, 2, 3], &[]));

@@ -112,7 +112,7 @@ fn a_tombstone_has_the_key_of_what_it_ends() {
         epoch: Some(epoch(1)),
         members: members.iter().map(|id| (id.clone(), member())).collect(),
         targets: members.iter().map(|id| (id.clone(), partitions(&[0]))).collect(),
-        currents: members.iter().map(|id| (id.clone(), CurrentAssignment::new())).collect(),
+        currents: members.iter().map(|id| (id.clone(), CurrentAssignment::of_newcomer())).collect(),
         ..Default::default()
     };
     let mut left = group.clone();
