@@ -124,6 +124,23 @@ pub struct GroupOptions {
     pub session_timeout_max: Duration,
     /// `group.max.size`
     pub group_size_max: usize,
+    /// Groups of the new protocol.
+    pub consumer: ConsumerGroupOptions,
+}
+
+/// Groups of the new protocol (KIP-848).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerGroupOptions {
+    /// `group.consumer.session.timeout.ms`
+    pub session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub heartbeat_interval: Duration,
+    /// `group.consumer.max.size`
+    pub group_size_max: usize,
+    /// `group.consumer.assignors`
+    pub assignors: Vec<String>,
+    /// `group.consumer.migration.policy`
+    pub migration_policy: String,
 }
 
 /// Transactions and producers.
@@ -314,6 +331,13 @@ fn group_options(values: &Values) -> GroupOptions {
         session_timeout_min: duration(values, "group.min.session.timeout.ms"),
         session_timeout_max: duration(values, "group.max.session.timeout.ms"),
         group_size_max: size(values, "group.max.size"),
+        consumer: ConsumerGroupOptions {
+            session_timeout: duration(values, "group.consumer.session.timeout.ms"),
+            heartbeat_interval: duration(values, "group.consumer.heartbeat.interval.ms"),
+            group_size_max: size(values, "group.consumer.max.size"),
+            assignors: values.required("group.consumer.assignors").as_list().to_vec(),
+            migration_policy: values.required("group.consumer.migration.policy").as_text().to_owned(),
+        },
     }
 }
 

@@ -107,6 +107,15 @@ number_id!(
     GenerationId(i32)
 );
 number_id!(
+    /// A consumer group's epoch (KIP-848): grows with every change of members, subscriptions or their topics.
+    /// The assignment that was made for an epoch is known by it.
+    GroupEpoch(i32)
+);
+number_id!(
+    /// The epoch of the assignment that a member of a consumer group has been moved to (KIP-848).
+    MemberEpoch(i32)
+);
+number_id!(
     /// The number that the broker gives a producer instance for idempotence and transactions.
     ProducerId(i64)
 );
@@ -130,6 +139,32 @@ impl GenerationId {
     /// The generation after this one; wraps to 1 as Kafka does at the maximum.
     pub const fn next(self) -> GenerationId {
         if self.0 == i32::MAX { GenerationId(1) } else { GenerationId(self.0 + 1) }
+    }
+}
+
+impl GroupEpoch {
+    /// The epoch after this one; saturates.
+    pub const fn next(self) -> GroupEpoch {
+        GroupEpoch(self.0.saturating_add(1))
+    }
+
+    /// The epoch of members that are at this epoch's assignment.
+    pub const fn of_members(self) -> MemberEpoch {
+        MemberEpoch(self.0)
+    }
+}
+
+impl MemberEpoch {
+    /// The generation that this epoch is to members that speak the classic protocol.
+    pub const fn as_generation(self) -> GenerationId {
+        GenerationId(self.0)
+    }
+}
+
+impl GenerationId {
+    /// The epoch at which a classic group goes on as a consumer group.
+    pub const fn as_group_epoch(self) -> GroupEpoch {
+        GroupEpoch(self.0)
     }
 }
 
@@ -257,6 +292,15 @@ impl fmt::Display for TopicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// One partition of one topic, by the topic's id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TopicIdPartition {
+    /// The topic.
+    pub topic_id: TopicId,
+    /// The partition within it.
+    pub partition: PartitionIndex,
 }
 
 /// One partition of one topic, by name.

@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::broker::{Broker, BrokerError, OFFSETS_TOPIC, TRANSACTION_TOPIC};
 use crate::clock::Clock;
-use crate::config::ServerConfig;
-use crate::coordinator::group::{self, GroupConfig, GroupShard};
+use crate::config::{GroupOptions, ServerConfig};
+use crate::coordinator::group::{
+    self, Assignor, ConsumerGroupConfig, GroupConfig, GroupShard, KnownTopics, MigrationPolicy,
+    SubscribedTopic,
+};
 use crate::coordinator::txn::{self, TxnConfig, TxnShard};
 use crate::coordinator::{CoordinatorSettings, KeptGroupNames, RequestId, ShardHandle, Unavailable};
 use crate::disk::Disk;
 use crate::ids::{
     GroupId, PartitionIndex, TopicName, TopicPartition, TransactionalId, coordinator_partition,
 };
+use crate::metadata::MetadataImage;
 use crate::partition::PartitionRegistry;
 
 /// The two kinds of coordinators that clients look for.
@@ -35,11 +40,12 @@ pub(super) fn settings(
     config: &ServerConfig,
     disk: &Disk,
     clock: &Clock,
-    partitions: &Arc<PartitionRegistry>,
+    (image, partitions): (&MetadataImage, &Arc<PartitionRegistry>),
     shutdown: watch::Receiver<bool>,
 ) -> CoordinatorSettings {
     let groups = &config.groups;
     CoordinatorSettings {
+        topics: Arc::new(ArcSwap::from_pointee(known_topics(image))),
         disk: disk.clone(),
         clock: clock.clone(),
         partitions: Arc::clone(partitions),
@@ -51,6 +57,7 @@ pub(super) fn settings(
             offset_metadata_bytes_max: groups.offset_metadata_bytes_max,
             offsets_retention: groups.offsets_retention,
             offsets_retention_check_interval: groups.offsets_retention_check_interval,
+            consumer: consumer_config(groups),
             ..GroupConfig::default()
         },
         txn: TxnConfig {
@@ -65,7 +72,33 @@ pub(super) fn settings(
     }
 }
 
+/// The settings' words are checked when they are read.
+fn consumer_config(groups: &GroupOptions) -> ConsumerGroupConfig {
+    let consumer = &groups.consumer;
+    ConsumerGroupConfig {
+        session_timeout: consumer.session_timeout,
+        heartbeat_interval: consumer.heartbeat_interval,
+        group_size_max: consumer.group_size_max,
+        assignors: consumer.assignors.iter().filter_map(|name| Assignor::from_name(name)).collect(),
+        migration_policy: MigrationPolicy::from_name(&consumer.migration_policy)
+            .unwrap_or(MigrationPolicy::Disabled),
+    }
+}
+
+/// What groups must know of the topics.
+pub(super) fn known_topics(image: &MetadataImage) -> KnownTopics {
+    let topics = image.topics().map(|topic| {
+        (topic.name.clone(), SubscribedTopic { id: topic.id, partitions: topic.partition_count() })
+    });
+    KnownTopics::new(topics)
+}
+
 impl Broker {
+    /// The assignors that members may ask for.
+    pub fn allows_assignor(&self, name: &str) -> bool {
+        self.config.groups.consumer.assignors.iter().any(|allowed| allowed == name)
+    }
+
     /// How long the text beside a committed offset may be (`offset.metadata.max.bytes`).
     pub fn offset_metadata_bytes_max(&self) -> usize {
         self.config.groups.offset_metadata_bytes_max

@@ -113,8 +113,9 @@ impl Broker {
         let (partitions, report) =
             PartitionRegistry::open(&disk, &image, |topic| configs::log_config_of(&config, topic), now)?;
         let partitions = Arc::new(partitions);
+        let topics = (&*image, &partitions);
         let coordinators =
-            Coordinators::new(coordination::settings(&config, &disk, &clock, &partitions, stop.coordinators));
+            Coordinators::new(coordination::settings(&config, &disk, &clock, topics, stop.coordinators));
         let broker = Broker {
             producer_ids: producer_ids::ProducerIds::default(),
             topic_changes: tokio::sync::Mutex::new(()),
@@ -218,6 +219,11 @@ impl Broker {
         self.metadata.publish(&pending);
         self.metadata_version.send_modify(|version| *version += 1);
         Ok(Arc::clone(pending.image()))
+    }
+
+    /// Tells the coordinators which topics there are; called after every change of topics, under `topic_changes`.
+    async fn tell_topics(&self) {
+        self.coordinators.topics_changed(coordination::known_topics(&self.metadata())).await;
     }
 
     /// Keeps, replaces or forgets what a higher room deploys; done when it is durable.

@@ -208,10 +208,11 @@ impl Cluster {
         let of = group.clone();
         let partitions = FetchPartitions::These(vec![partition("a")]);
         let stability = OffsetStability::RequireStable;
-        let event = move |request| Event::OffsetFetch { request, group: of, partitions, stability };
+        let event =
+            move |request| Event::OffsetFetch { request, group: of, member: None, partitions, stability };
         let pending = self.broker.ask_group(&group, event).await.expect("asks");
         match pending.answer().await.expect("answers") {
-            Reply::OffsetFetch(offsets) => {
+            Reply::OffsetFetch(Ok(offsets)) => {
                 assert_eq!(offsets[0].error, ErrorCode::None, "nothing is left undecided");
                 offsets[0].offset
             }

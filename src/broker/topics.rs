@@ -44,6 +44,7 @@ impl Broker {
             self.make_partitions(ingress, 0).await?;
         }
         self.make_partitions(created, 0).await?;
+        self.tell_topics().await;
         tracing::info!(topic = %created.name, partitions = created.partition_count(), "topic created");
         Ok(Arc::clone(created))
     }
@@ -58,6 +59,7 @@ impl Broker {
         let and_ingress = ingress_id.map(|topic_id| MetadataRecord::RemoveTopic { topic_id });
         self.change_metadata(|_| Ok(decide::delete_topic(&topic)?.into_iter().chain(and_ingress).collect()))
             .await?;
+        self.tell_topics().await;
         for doomed in ingress.into_iter().chain([topic]) {
             let partitions = Arc::clone(&self.partitions);
             let name = doomed.name.clone();
@@ -93,6 +95,7 @@ impl Broker {
             let now = image.topic(grown.name.as_str()).ok_or(BrokerError::UnknownPartition)?;
             self.make_partitions(now, grown.partitions.len()).await?;
         }
+        self.tell_topics().await;
         Ok(())
     }
 
@@ -105,7 +108,9 @@ impl Broker {
         }
         let image = self.change_metadata(|_| Ok(decide::grow(&before, total, self.config.node_id))).await?;
         let grown = image.topic(name.as_str()).ok_or(BrokerError::UnknownPartition)?;
-        self.make_partitions(grown, before.partitions.len()).await
+        self.make_partitions(grown, before.partitions.len()).await?;
+        self.tell_topics().await;
+        Ok(())
     }
 
     /// Replaces a topic's own settings; the caller holds `topic_changes`.

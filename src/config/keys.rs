@@ -50,6 +50,8 @@ const fn unset(name: &'static str, kind: Kind, doc: &'static str) -> Key {
 pub(super) const COMPRESSION_TYPES: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
 pub(super) const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
 pub(super) const CLEANUP_POLICIES: &[&str] = &["delete", "compact"];
+pub(super) const ASSIGNORS: &[&str] = &["uniform", "range"];
+pub(super) const MIGRATION_POLICIES: &[&str] = &["bidirectional", "upgrade", "downgrade", "disabled"];
 pub(super) const RATIO: Kind = Kind::Float { min: 0.0, max: 1.0 };
 
 /// Every key, in the order in which `print-config` shows them.
@@ -313,6 +315,37 @@ pub const KEYS: &[Key] = &[
         "The longest session timeout a member may ask for.",
     ),
     key("group.max.size", "2147483647", Kind::int(1), "The most members of one group."),
+    key(
+        "group.consumer.session.timeout.ms",
+        "45000",
+        Kind::int(1),
+        "How long a member of a group of the new protocol (KIP-848) may be silent before it is out.",
+    ),
+    key(
+        "group.consumer.heartbeat.interval.ms",
+        "5000",
+        Kind::int(1),
+        "How often members of groups of the new protocol are told to send heartbeats.",
+    ),
+    key(
+        "group.consumer.max.size",
+        "2147483647",
+        Kind::int(1),
+        "The most members of one group of the new protocol.",
+    ),
+    key(
+        "group.consumer.assignors",
+        "uniform,range",
+        Kind::Choices(ASSIGNORS),
+        "The assignors that members of groups of the new protocol may ask for; the first is for those that do not.",
+    ),
+    key(
+        "group.consumer.migration.policy",
+        "bidirectional",
+        Kind::Choice(MIGRATION_POLICIES),
+        "Whether a group with members may change from the classic protocol to the new one (upgrade), and back \
+         when nobody in it speaks the new one (downgrade). Empty groups always may.",
+    ),
     // Transactions and producers.
     key(
         "transaction.state.log.num.partitions",

@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, Timestamp};
 use crate::coordinator::Replayed;
-use crate::coordinator::group::{self, GroupConfig, GroupOutput, GroupRecord, GroupShard, KeptGroups};
+use crate::coordinator::group::{
+    self, GroupConfig, GroupOutput, GroupRecord, GroupShard, KeptGroups, KnownTopics,
+};
 use crate::coordinator::markers;
 use crate::coordinator::runtime::{Shard, ShardHandle, ShardSurroundings, Unavailable, spawn};
 use crate::coordinator::txn::{self, TxnConfig, TxnOutput, TxnRecord, TxnShard};
@@ -34,6 +36,8 @@ pub struct CoordinatorSettings {
     pub txn: TxnConfig,
     /// Whose offsets do not expire.
     pub kept_groups: Arc<KeptGroupsSource>,
+    /// The topics that there are: always as they are now.
+    pub topics: Arc<ArcSwap<KnownTopics>>,
     /// The groups' internal topic.
     pub offsets_topic: TopicName,
     /// The transactions' internal topic.
@@ -99,8 +103,9 @@ impl Coordinators {
         let settings = &self.shared.settings;
         let config = settings.group.clone();
         let kept = Arc::clone(&settings.kept_groups);
+        let topics = Arc::clone(&settings.topics);
         let kind = Kind {
-            empty: Box::new(move || GroupShard::new(config.clone())),
+            empty: Box::new(move || GroupShard::new(config.clone(), topics.load_full())),
             effects: Box::new(|effect: group::Effect| match effect {}),
             tick: Box::new(move || group::Event::Tick { kept: kept_groups(&kept) }),
         };
@@ -121,6 +126,17 @@ impl Coordinators {
             tick: Box::new(|| txn::Event::Tick),
         };
         self.shard(&self.shared.txns, &settings.transaction_topic, index, kind)
+    }
+
+    /// Tells every group shard which topics there are now.
+    pub async fn topics_changed(&self, topics: KnownTopics) {
+        let topics = Arc::new(topics);
+        self.shared.settings.topics.store(Arc::clone(&topics));
+        let shards: Vec<_> = self.shared.groups.iter().map(|entry| entry.value().clone()).collect();
+        for shard in shards {
+            // A shard that has ended looks for itself when it loads again.
+            let _ = shard.tell(group::Event::TopicsChanged { topics: Arc::clone(&topics) }).await;
+        }
     }
 
     /// Tells every group shard that a topic's offsets mean nothing any more.

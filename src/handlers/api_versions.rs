@@ -12,27 +12,28 @@ use crate::handlers::reply::{Outcome, Reply, ResponseFrame};
 use crate::wire::api;
 use crate::wire::response::unsupported_api_versions;
 
-/// The feature by which clients know that transactions V2 are on (KIP-890).
-const TRANSACTION_VERSION: &str = "transaction.version";
-const TRANSACTION_VERSION_LEVEL: i16 = 2;
+/// The features by which clients know what is on, with their levels: groups of the new protocol (KIP-848) and
+/// transactions V2 (KIP-890).
+const FEATURES: [(&str, i16); 2] = [("group.version", 1), ("transaction.version", 2)];
 
 /// Answers the table of what is served.
 pub fn handle(context: &Context) -> Handled {
     let _request: ApiVersionsRequest = context.decode()?;
     let mut response = ApiVersionsResponse::default().with_api_keys(table());
     if context.version() >= 3 {
-        let supported = SupportedFeatureKey::default()
-            .with_name(text(TRANSACTION_VERSION))
-            .with_min_version(0)
-            .with_max_version(TRANSACTION_VERSION_LEVEL);
-        let finalized = FinalizedFeatureKey::default()
-            .with_name(text(TRANSACTION_VERSION))
-            .with_min_version_level(TRANSACTION_VERSION_LEVEL)
-            .with_max_version_level(TRANSACTION_VERSION_LEVEL);
+        let supported = FEATURES.map(|(name, level)| {
+            SupportedFeatureKey::default().with_name(text(name)).with_min_version(0).with_max_version(level)
+        });
+        let finalized = FEATURES.map(|(name, level)| {
+            FinalizedFeatureKey::default()
+                .with_name(text(name))
+                .with_min_version_level(level)
+                .with_max_version_level(level)
+        });
         response = response
-            .with_supported_features(vec![supported])
+            .with_supported_features(supported.to_vec())
             .with_finalized_features_epoch(0)
-            .with_finalized_features(vec![finalized]);
+            .with_finalized_features(finalized.to_vec());
     }
     context.respond(&response)
 }

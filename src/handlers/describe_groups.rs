@@ -1,5 +1,5 @@
 //! DescribeGroups, versions 0 to 6: a group that does not exist is `Dead`, and since version 6 an
-//! error. Left out: authorised operations.
+//! error; so is one of the new protocol, which ConsumerGroupDescribe describes. Left out: authorised operations.
 
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup as WireGroup, DescribedGroupMember};
 use kafka_protocol::messages::{self, DescribeGroupsRequest, DescribeGroupsResponse};

@@ -60,6 +60,8 @@ async fn handle(context: Context) -> Handled {
         ApiKey::DescribeProducers => super::describe_producers::handle(&context),
         ApiKey::DescribeTransactions => super::describe_transactions::handle(context).await,
         ApiKey::ListTransactions => super::list_transactions::handle(context).await,
+        ApiKey::ConsumerGroupHeartbeat => super::consumer_group_heartbeat::handle(context).await,
+        ApiKey::ConsumerGroupDescribe => super::consumer_group_describe::handle(context).await,
         // The version table lets nothing else through.
         other => Err(BadRequest(format!("{other:?} is not served here"))),
     }

@@ -15,13 +15,9 @@ pub async fn handle(context: Context) -> Handled {
         true => None,
         false => Some(request.states_filter.iter().filter_map(|name| GroupState::from_name(name)).collect()),
     };
-    let is_classic = |name: &str| name.eq_ignore_ascii_case("classic");
     let types: Option<Vec<GroupType>> = match request.types_filter.is_empty() {
         true => None,
-        false => {
-            let known = request.types_filter.iter().filter(|name| is_classic(name));
-            Some(known.map(|_| GroupType::Classic).collect())
-        }
+        false => Some(request.types_filter.iter().filter_map(|name| GroupType::from_name(name)).collect()),
     };
     let mut groups = Vec::new();
     let mut code = ErrorCode::None;
@@ -50,7 +46,7 @@ fn describe(version: i16, group: &ListedGroup) -> WireGroup {
         listed = listed.with_group_state(text(group.state.name()));
     }
     if version >= 5 {
-        listed = listed.with_group_type(text("classic"));
+        listed = listed.with_group_type(text(group.group_type.name()));
     }
     listed
 }

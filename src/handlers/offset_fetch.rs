@@ -1,6 +1,7 @@
 //! OffsetFetch, versions 1 to 9: of one group, or since version 8 of several; all partitions since
-//! version 2; `require_stable` since version 7 (KIP-447).
+//! version 2; `require_stable` since version 7 (KIP-447); who asks since version 9 (KIP-848).
 
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -9,11 +10,15 @@ use kafka_protocol::messages::{self, OffsetFetchRequest, OffsetFetchResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::broker::{BrokerError, PendingReply};
-use crate::coordinator::group::{Event, FetchPartitions, FetchedOffset, OffsetStability, Reply};
+use crate::coordinator::group::{
+    Event, FetchPartitions, FetchedOffset, MemberOfGeneration, OffsetStability, Reply,
+};
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::{group_id, text, topic_name, topic_partition, wire_leader_epoch, wire_topic};
-use crate::ids::{Offset, TopicName};
+use crate::handlers::convert::{
+    group_id, member_id, text, topic_name, topic_partition, wire_leader_epoch, wire_topic,
+};
+use crate::ids::{GenerationId, Offset, TopicName};
 
 type Topics = Option<Vec<(messages::TopicName, Vec<i32>)>>;
 type Pending = Result<PendingReply<Reply>, BrokerError>;
@@ -29,7 +34,7 @@ pub async fn handle(context: Context) -> Handled {
         let topics: Topics = request
             .topics
             .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
-        let pending = ask(&context, &request.group_id, topics, stability).await;
+        let pending = ask(&context, &request.group_id, None, topics, stability).await;
         let version = context.version();
         return context.respond_later(async move { describe_one(version, answer(pending).await) });
     }
@@ -37,8 +42,10 @@ pub async fn handle(context: Context) -> Handled {
     for group in request.groups {
         let topics: Topics = group
             .topics
+            .clone()
             .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
-        let asked = ask(&context, &group.group_id, topics, stability).await;
+        let member = asking_member(&group);
+        let asked = ask(&context, &group.group_id, member, topics, stability).await;
         pending.push((group.group_id, asked));
     }
     context.respond_later(async move {
@@ -50,9 +57,21 @@ pub async fn handle(context: Context) -> Handled {
     })
 }
 
+/// The member of a group of the new protocol that asks (version 9); admin tools and others say nothing.
+fn asking_member(group: &OffsetFetchRequestGroup) -> Option<MemberOfGeneration> {
+    let generation = GenerationId::from_wire(group.member_epoch);
+    let says_nothing = group.member_id.is_none() && generation.is_none();
+    (!says_nothing).then(|| MemberOfGeneration {
+        member_id: group.member_id.as_ref().and_then(member_id),
+        group_instance_id: None,
+        generation,
+    })
+}
+
 async fn ask(
     context: &Context,
     group: &messages::GroupId,
+    member: Option<MemberOfGeneration>,
     topics: Topics,
     stability: OffsetStability,
 ) -> Pending {
@@ -68,7 +87,7 @@ async fn ask(
         }
     };
     let of = group.clone();
-    let event = move |request| Event::OffsetFetch { request, group, partitions, stability };
+    let event = move |request| Event::OffsetFetch { request, group, member, partitions, stability };
     context.broker.ask_group(&of, event).await
 }
 
@@ -78,7 +97,7 @@ async fn answer(pending: Pending) -> Result<Vec<FetchedOffset>, ErrorCode> {
         Err(error) => Err(error),
     };
     match reply {
-        Ok(Reply::OffsetFetch(offsets)) => Ok(offsets),
+        Ok(Reply::OffsetFetch(fetched)) => fetched,
         Ok(_) => Err(ErrorCode::CoordinatorNotAvailable),
         Err(error) => Err(error.code()),
     }

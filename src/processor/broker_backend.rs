@@ -118,9 +118,10 @@ impl BrokerBackend {
     ) -> Result<Option<CommittedOffset>, BackendError> {
         let (of, partitions) = (group.clone(), FetchPartitions::These(vec![partition.clone()]));
         let stability = OffsetStability::RequireStable;
-        let event = move |request| Event::OffsetFetch { request, group: of, partitions, stability };
+        let event =
+            move |request| Event::OffsetFetch { request, group: of, member: None, partitions, stability };
         let reply = self.broker.ask_group(group, event).await?.answer().await?;
-        let Reply::OffsetFetch(offsets) = reply else {
+        let Reply::OffsetFetch(Ok(offsets)) = reply else {
             return Err(BrokerError::CoordinatorUnavailable.into());
         };
         match offsets.into_iter().next() {

@@ -79,6 +79,8 @@ macro_rules! with_supported_apis {
             DescribeProducers DescribeProducersRequest DESCRIBE_PRODUCERS_REQUEST 0 0..=0,
             DescribeTransactions DescribeTransactionsRequest DESCRIBE_TRANSACTIONS_REQUEST 0 0..=0,
             ListTransactions ListTransactionsRequest LIST_TRANSACTIONS_REQUEST 0 0..=1,
+            ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest CONSUMER_GROUP_HEARTBEAT_REQUEST 0 0..=1,
+            ConsumerGroupDescribe ConsumerGroupDescribeRequest CONSUMER_GROUP_DESCRIBE_REQUEST 0 0..=1,
         }
     };
 }

@@ -12,6 +12,7 @@ mod bad_input;
 #[cfg(feature = "client")]
 mod compaction;
 #[cfg(all(feature = "client", feature = "wasm"))]
+mod consumer_groups;
 mod dead_letters;
 mod every_version;
 mod full_disk;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::consumer::{Assignor, MigrationPolicy};
+
 /// Options of a group shard. Times are durations, sizes bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupConfig {
@@ -13,6 +15,8 @@ pub struct GroupConfig {
     pub session_timeout_max: Duration,
     /// `group.max.size`: members of one group.
     pub group_size_max: usize,
+    /// Groups of the new protocol (KIP-848).
+    pub consumer: ConsumerGroupConfig,
     /// How long a new member's parked JoinGroup keeps it in the group without heartbeats.
     pub new_member_join_timeout: Duration,
     /// Member ids handed out (`MEMBER_ID_REQUIRED`) and not yet used, per group.
@@ -27,6 +31,33 @@ pub struct GroupConfig {
     pub batch_bytes_max: usize,
 }
 
+/// Options of groups of the new protocol.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerGroupConfig {
+    /// `group.consumer.session.timeout.ms`.
+    pub session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub heartbeat_interval: Duration,
+    /// `group.consumer.max.size`: members of one group.
+    pub group_size_max: usize,
+    /// `group.consumer.assignors`: the first is for members without a wish.
+    pub assignors: Vec<Assignor>,
+    /// `group.consumer.migration.policy`.
+    pub migration_policy: MigrationPolicy,
+}
+
+impl Default for ConsumerGroupConfig {
+    fn default() -> Self {
+        ConsumerGroupConfig {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            group_size_max: i32::MAX as usize,
+            assignors: Assignor::ALL.to_vec(),
+            migration_policy: MigrationPolicy::Bidirectional,
+        }
+    }
+}
+
 impl Default for GroupConfig {
     fn default() -> Self {
         GroupConfig {
@@ -34,6 +65,7 @@ impl Default for GroupConfig {
             session_timeout_min: Duration::from_secs(6),
             session_timeout_max: Duration::from_secs(30 * 60),
             group_size_max: i32::MAX as usize,
+            consumer: ConsumerGroupConfig::default(),
             new_member_join_timeout: Duration::from_secs(5 * 60),
             pending_members_max: 10_000,
             offset_metadata_bytes_max: 4096,

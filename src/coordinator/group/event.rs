@@ -13,6 +13,7 @@ use crate::ids::{
 };
 use crate::wire::control_record::{EndTransactionMarker, TransactionVersion};
 
+use super::consumer::{ConsumerHeartbeat, KnownTopics};
 use super::reply::GroupState;
 
 /// One input of a shard. Each `request` is answered exactly once, in this step or a later one.
@@ -65,6 +66,8 @@ pub enum Event {
         request: RequestId,
         /// The group.
         group: GroupId,
+        /// Who asks, if it is a member of a group of the new protocol.
+        member: Option<MemberOfGeneration>,
         /// Which partitions.
         partitions: FetchPartitions,
         /// Whether offsets that an open transaction may still change are held back.
@@ -119,6 +122,25 @@ pub enum Event {
         states: Option<Vec<GroupState>>,
         /// Only groups of one of these types; `None`: all.
         types: Option<Vec<GroupType>>,
+    },
+    /// A member of a group of the new protocol joins, follows or leaves.
+    ConsumerGroupHeartbeat {
+        /// Who waits.
+        request: RequestId,
+        /// What it says.
+        heartbeat: ConsumerHeartbeat,
+    },
+    /// A group of the new protocol is described.
+    ConsumerGroupDescribe {
+        /// Who waits.
+        request: RequestId,
+        /// Which.
+        group: GroupId,
+    },
+    /// Topics have come, grown or gone. Nobody waits.
+    TopicsChanged {
+        /// All that there are now.
+        topics: Arc<KnownTopics>,
     },
     /// A topic is gone: so are the offsets committed for it. Nobody waits.
     TopicDeleted {
@@ -305,10 +327,28 @@ pub enum OffsetStability {
     RequireStable,
 }
 
-/// Kafka's group types as ListGroups filters by them; other types do not exist here, so a filter
+/// Kafka's group types as ListGroups tells and filters by them; other types do not exist here, so a filter
 /// for them alone is an empty list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GroupType {
     /// The JoinGroup/SyncGroup protocol.
     Classic,
+    /// The ConsumerGroupHeartbeat protocol (KIP-848).
+    Consumer,
+}
+
+impl GroupType {
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            GroupType::Classic => "classic",
+            GroupType::Consumer => "consumer",
+        }
+    }
+
+    /// The type of a name, upper or lower case alike.
+    pub fn from_name(name: &str) -> Option<GroupType> {
+        let types = [GroupType::Classic, GroupType::Consumer];
+        types.into_iter().find(|group_type| group_type.name().eq_ignore_ascii_case(name))
+    }
 }

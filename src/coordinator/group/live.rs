@@ -142,6 +142,21 @@ impl LiveGroup {
         live
     }
 
+    /// A stable group of consumers that were members of a group of the new protocol.
+    pub(super) fn of_consumers(members: BTreeMap<MemberId, Member>) -> LiveGroup {
+        let static_members = members
+            .iter()
+            .filter_map(|(id, member)| Some((member.group_instance_id.clone()?, id.clone())))
+            .collect();
+        LiveGroup {
+            phase: Phase::Stable,
+            protocol_type: CONSUMER_PROTOCOL_TYPE.to_owned(),
+            members,
+            static_members,
+            ..LiveGroup::default()
+        }
+    }
+
     /// Enters the phase in which every member must ask for its assignment.
     pub(super) fn await_syncs(&mut self, now: Timestamp) {
         self.phase = Phase::CompletingRebalance;
@@ -295,6 +310,26 @@ impl LiveGroup {
 }
 
 impl Member {
+    /// A member that has been through a join phase, with its session and rebalance time-outs; its session is for
+    /// the caller to begin.
+    pub(super) fn known(
+        (session_timeout_ms, rebalance_timeout_ms): (i32, i32),
+        protocols: Vec<JoinProtocol>,
+    ) -> Member {
+        Member {
+            group_instance_id: None,
+            client_id: String::new(),
+            client_host: String::new(),
+            session_timeout_ms,
+            rebalance_timeout_ms,
+            protocols,
+            awaiting_join: None,
+            awaiting_sync: None,
+            session_deadline: Timestamp::ZERO,
+            standing: Standing::Known,
+        }
+    }
+
     /// Says that it has just been heard of.
     pub(super) fn refresh_session(&mut self, now: Timestamp) {
         self.session_deadline = now.plus(milliseconds(self.session_timeout_ms));
@@ -325,21 +360,12 @@ impl Member {
     }
 
     fn restored(now: Timestamp, stored: &MemberMetadata, protocol: &str) -> Member {
-        let mut member = Member {
-            group_instance_id: stored.group_instance_id.clone(),
-            client_id: stored.client_id.clone(),
-            client_host: stored.client_host.clone(),
-            session_timeout_ms: stored.session_timeout_ms,
-            rebalance_timeout_ms: stored.rebalance_timeout_ms,
-            protocols: vec![JoinProtocol {
-                name: protocol.to_owned(),
-                metadata: stored.subscription.clone(),
-            }],
-            awaiting_join: None,
-            awaiting_sync: None,
-            session_deadline: now,
-            standing: Standing::Known,
-        };
+        let protocol = JoinProtocol { name: protocol.to_owned(), metadata: stored.subscription.clone() };
+        let timeouts_ms = (stored.session_timeout_ms, stored.rebalance_timeout_ms);
+        let mut member = Member::known(timeouts_ms, vec![protocol]);
+        member.group_instance_id.clone_from(&stored.group_instance_id);
+        member.client_id.clone_from(&stored.client_id);
+        member.client_host.clone_from(&stored.client_host);
         member.refresh_session(now);
         member
     }

@@ -1,10 +1,12 @@
-//! The group coordinator: classic consumer groups and their committed offsets.
+//! The group coordinator: consumer groups, classic ones and those of the new protocol (`consumer`, KIP-848), and
+//! their committed offsets.
 //!
 //! A `GroupShard` is one `__consumer_offsets` partition with its groups, as a pure state machine:
 //! no clocks, no tasks, no IO. Durable state changes only by `Store::apply`, which recovery uses
 //! too; who waits, who is joining and session deadlines are soft and are made anew after a crash.
 
 mod config;
+mod consumer;
 mod event;
 mod join;
 mod live;
@@ -19,7 +21,13 @@ mod subscription;
 mod upkeep;
 mod view;
 
-pub use config::GroupConfig;
+pub use config::{ConsumerGroupConfig, GroupConfig};
+pub use consumer::{
+    Assignor, ClassicMember, ConsumerGroup, ConsumerHeartbeat, ConsumerMember, ConsumerRecord,
+    CurrentAssignment, DescribedConsumerGroup, DescribedConsumerMember, DescribedTopic, HeartbeatReply,
+    Intent, KnownTopics, MemberProtocol, MemberState, MigrationPolicy, Refusal, ResolvedRegex,
+    SubscribedTopic, by_topic,
+};
 pub use event::{
     CommittedPartition, Event, FetchPartitions, FirstJoin, GroupType, JoinGroup, JoinProtocol, KeptGroups,
     LeavingMember, MemberOfGeneration, OffsetCommit, OffsetStability, SkipAssignmentSupport, SyncGroup,
@@ -32,12 +40,14 @@ pub use reply::{
 };
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::coordinator::{Output, Replayed, RequestId};
 use crate::error_code::ErrorCode;
 use crate::ids::{CoordinatorEpoch, GroupId};
 
+use consumer::MemberTimers;
 use live::LiveGroup;
 use outbox::Outbox;
 use rebalance::GroupStep;
@@ -58,6 +68,10 @@ pub struct GroupShard {
     store: Store,
     /// Groups with members or expected members.
     live: BTreeMap<GroupId, LiveGroup>,
+    /// Groups of the new protocol with members.
+    consumers: BTreeMap<GroupId, MemberTimers>,
+    /// The topics that there are.
+    topics: Arc<KnownTopics>,
     /// When each live group must be looked at, or earlier.
     deadlines: BTreeSet<(Timestamp, GroupId)>,
     deleted_topics: VecDeque<DeletedTopic>,
@@ -65,12 +79,14 @@ pub struct GroupShard {
 }
 
 impl GroupShard {
-    /// A shard over an empty log.
-    pub fn new(config: GroupConfig) -> GroupShard {
+    /// A shard over an empty log, in a cluster with these topics.
+    pub fn new(config: GroupConfig, topics: Arc<KnownTopics>) -> GroupShard {
         GroupShard {
             config,
             store: Store::new(),
             live: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            topics,
             deadlines: BTreeSet::new(),
             deleted_topics: VecDeque::new(),
             next_sweep: None,
@@ -85,10 +101,7 @@ impl GroupShard {
             Event::JoinGroup { request, join } => self.join_group(now, request, join, &mut out),
             Event::SyncGroup { request, sync } => self.sync_group(now, request, sync, &mut out),
             Event::Heartbeat { request, group, member } => {
-                let found = self.in_group(now, &group, &mut out, |step| step.heartbeat(request, &member));
-                if let Err(error) = found {
-                    out.reply(request, Reply::Heartbeat(error));
-                }
+                self.heartbeat((now, request), &group, &member, &mut out);
             }
             Event::LeaveGroup { request, group, members } => {
                 self.leave_group((now, request), &group, members, &mut out);
@@ -96,8 +109,10 @@ impl GroupShard {
             Event::OffsetCommit { request, commit, unknown_group } => {
                 self.offset_commit((now, request), commit, unknown_group, &mut out);
             }
-            Event::OffsetFetch { request, group, partitions, stability } => {
-                let fetched = self.offset_fetch(&group, partitions, stability);
+            Event::OffsetFetch { request, group, member, partitions, stability } => {
+                let fetched = self
+                    .check_fetcher(&group, member.as_ref())
+                    .map(|()| self.offset_fetch(&group, partitions, stability));
                 out.reply(request, Reply::OffsetFetch(fetched));
             }
             Event::TxnOffsetCommit { request, producer, commit } => {
@@ -115,6 +130,13 @@ impl GroupShard {
                 let listed = self.list_groups(states.as_deref(), types.as_deref());
                 out.reply(request, Reply::ListGroups(listed));
             }
+            Event::ConsumerGroupHeartbeat { request, heartbeat } => {
+                self.consumer_heartbeat((now, request), heartbeat, &mut out);
+            }
+            Event::ConsumerGroupDescribe { request, group } => {
+                out.reply(request, Reply::ConsumerGroupDescribe(self.describe_consumer_group(&group)));
+            }
+            Event::TopicsChanged { topics } => self.topics = topics,
             Event::TopicDeleted { topic } => self.topic_deleted(topic, &mut out),
             Event::Tick { kept } => self.tick(now, &kept, &mut out),
         }
@@ -146,6 +168,7 @@ impl GroupShard {
             self.live.insert(group.clone(), live);
             self.file(&group);
         }
+        self.resume_consumer_groups(now);
         Vec::new()
     }
 
@@ -164,7 +187,14 @@ impl GroupShard {
     fn join_group(&mut self, now: Timestamp, request: RequestId, join: JoinGroup, out: &mut Outbox) {
         let bounds_ms =
             (self.config.session_timeout_min.as_millis(), self.config.session_timeout_max.as_millis());
-        let checked = join::check_join_request(&join, bounds_ms).and_then(|()| {
+        let checked = join::check_join_request(&join, bounds_ms);
+        if checked.is_ok() {
+            self.make_classic_group(now, &join, out);
+            if self.has_consumer_members(&join.group) {
+                return self.classic_join((now, request), join, out);
+            }
+        }
+        let checked = checked.and_then(|()| {
             // Only a first join makes a group.
             let is_known = join.member_id.is_none() || self.live.contains_key(&join.group);
             if is_known { Ok(()) } else { Err(ErrorCode::UnknownMemberId) }
@@ -179,10 +209,29 @@ impl GroupShard {
     }
 
     fn sync_group(&mut self, now: Timestamp, request: RequestId, sync: SyncGroup, out: &mut Outbox) {
+        if self.has_consumer_members(&sync.group) {
+            return self.classic_sync((now, request), &sync, out);
+        }
         let group = sync.group.clone();
         let found = self.in_group(now, &group, out, |step| step.sync(request, sync));
         if let Err(error) = found {
             out.reply(request, Reply::SyncGroup(SyncReply::error(error)));
+        }
+    }
+
+    fn heartbeat(
+        &mut self,
+        (now, request): (Timestamp, RequestId),
+        group: &GroupId,
+        member: &MemberOfGeneration,
+        out: &mut Outbox,
+    ) {
+        if self.has_consumer_members(group) {
+            return self.classic_heartbeat((now, request), group, member, out);
+        }
+        let found = self.in_group(now, group, out, |step| step.heartbeat(request, member));
+        if let Err(error) = found {
+            out.reply(request, Reply::Heartbeat(error));
         }
     }
 
@@ -193,6 +242,9 @@ impl GroupShard {
         members: Vec<LeavingMember>,
         out: &mut Outbox,
     ) {
+        if self.has_consumer_members(group) {
+            return self.classic_leave((now, request), group, members, out);
+        }
         let found = self.in_group(now, group, out, |step| step.leave(request, members));
         if let Err(error) = found {
             out.reply(request, Reply::LeaveGroup(LeaveReply { error, members: Vec::new() }));
@@ -225,10 +277,17 @@ impl GroupShard {
             .map(|(_, group)| group.clone())
             .collect();
         for group in &due {
-            let group_bytes = self.live.get(group).map_or(0, LiveGroup::metadata_bytes_max);
+            let group_bytes = match self.live.get(group) {
+                Some(live) => live.metadata_bytes_max(),
+                None => self.consumer_bytes_max(group),
+            };
             if out.records_bytes() > 0 && out.records_bytes() + group_bytes > self.config.batch_bytes_max / 2
             {
                 return;
+            }
+            if self.consumers.contains_key(group) {
+                self.tick_consumer_group(now, group, out);
+                continue;
             }
             let filed_under = self.live.get_mut(group).and_then(|live| live.filed_under.take());
             self.unfile(group, filed_under);

@@ -7,6 +7,7 @@ use crate::ids::{GroupId, ProducerIdent, TopicPartition};
 use crate::wire::control_record::{EndTransactionMarker, TransactionVersion};
 
 use super::GroupShard;
+use super::consumer::ConsumerGroup;
 use super::event::{
     CommittedPartition, FetchPartitions, MemberOfGeneration, OffsetCommit, OffsetStability, UnknownGroup,
 };
@@ -80,6 +81,18 @@ impl GroupShard {
         partitions.into_iter().map(|partition| fetch_one(stored, partition, stability)).collect()
     }
 
+    /// Whether this member may read the group's offsets: one of the new protocol must be where it says it is.
+    pub(super) fn check_fetcher(
+        &self,
+        group: &GroupId,
+        member: Option<&MemberOfGeneration>,
+    ) -> Result<(), ErrorCode> {
+        match (self.store.consumer(group), member) {
+            (Some(group), Some(member)) => check_consumer_member(group, member),
+            (Some(_), None) | (None, _) => Ok(()),
+        }
+    }
+
     fn commit(
         &mut self,
         now: Timestamp,
@@ -138,6 +151,9 @@ impl GroupShard {
 
     /// Whether this member may commit in this group now (KIP-447's checks included).
     fn check_committer(&self, commit: &OffsetCommit, kind: CommitKind) -> Result<(), ErrorCode> {
+        if let Some(group) = self.store.consumer(&commit.group) {
+            return check_consumer_committer(group, &commit.member, kind);
+        }
         let MemberOfGeneration { member_id, group_instance_id, generation } = &commit.member;
         if !self.exists(&commit.group) {
             return match (generation, kind) {
@@ -162,6 +178,52 @@ impl GroupShard {
             }
         }
         check_phase(live, kind, names_a_member)
+    }
+}
+
+/// Whether this member may commit in a group of the new protocol (Kafka's `ConsumerGroup.validateOffsetCommit`).
+fn check_consumer_committer(
+    group: &ConsumerGroup,
+    member: &MemberOfGeneration,
+    kind: CommitKind,
+) -> Result<(), ErrorCode> {
+    // The group is empty: admin tools may commit.
+    if member.generation.is_none() && group.members().is_empty() {
+        return Ok(());
+    }
+    match kind {
+        // Old transactional clients do not say who they are.
+        CommitKind::Transactional(_) if *member == MemberOfGeneration::NOBODY => Ok(()),
+        CommitKind::Transactional(_) => match check_consumer_member(group, member) {
+            // What transactional producers know of groups is the classic protocol's.
+            Err(ErrorCode::StaleMemberEpoch) => Err(ErrorCode::IllegalGeneration),
+            checked => checked,
+        },
+        CommitKind::Plain(since) => {
+            let found = member.member_id.as_ref().and_then(|id| group.member(id));
+            let is_classic = found.is_some_and(|found| found.classic.is_some());
+            match (since, is_classic) {
+                // Before version 9 the number is a generation, which such a member has not.
+                (UnknownGroup::IllegalGeneration, false) if found.is_some() => {
+                    Err(ErrorCode::UnsupportedVersion)
+                }
+                (UnknownGroup::IllegalGeneration | UnknownGroup::GroupIdNotFound, _) => {
+                    check_consumer_member(group, member)
+                }
+            }
+        }
+    }
+}
+
+/// Whether a member of a group of the new protocol is in it, and at the epoch that it says.
+fn check_consumer_member(group: &ConsumerGroup, member: &MemberOfGeneration) -> Result<(), ErrorCode> {
+    let id = member.member_id.as_ref().ok_or(ErrorCode::UnknownMemberId)?;
+    let found = group.member(id).ok_or(ErrorCode::UnknownMemberId)?;
+    let epoch = group.current(id).epoch.map(|epoch| epoch.as_generation());
+    match (&found.classic, epoch == member.generation && epoch.is_some()) {
+        (_, true) => Ok(()),
+        (Some(_), false) => Err(ErrorCode::IllegalGeneration),
+        (None, false) => Err(ErrorCode::StaleMemberEpoch),
     }
 }
 

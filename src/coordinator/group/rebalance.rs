@@ -171,6 +171,17 @@ impl GroupStep<'_> {
         }
     }
 
+    /// Tells everybody who waits to join again: the group goes on under the new protocol.
+    pub(super) fn answer_everybody_parked(&mut self) {
+        self.answer_parked_syncs(ErrorCode::RebalanceInProgress);
+        for (id, member) in &mut self.live.members {
+            if let Some(request) = member.awaiting_join.take() {
+                let reply = JoinReply::error(ErrorCode::RebalanceInProgress, Some(id.clone()));
+                self.out.reply(request, Reply::JoinGroup(reply));
+            }
+        }
+    }
+
     fn join_deadline_passed(&mut self, initial: Option<InitialDelay>) {
         if let Some(InitialDelay { remaining, arrivals: Arrivals::Some }) = initial
             && !remaining.is_zero()

@@ -1,5 +1,6 @@
 //! The records of `__consumer_offsets` in Kafka's own key and value schemas (`OffsetCommitKey`,
-//! `OffsetCommitValue`, `GroupMetadataKey`, `GroupMetadataValue`).
+//! `OffsetCommitValue`, `GroupMetadataKey`, `GroupMetadataValue`; those of the new protocol are in
+//! `consumer::record`).
 //!
 //! Writes version 3 values, reads versions 0 to 4. Bytes come from disk: they are checked, never
 //! trusted.
@@ -14,6 +15,8 @@ use crate::ids::{
 
 use fields::{DecodeError as FieldError, Fields};
 
+use super::consumer::record::ConsumerRecord;
+
 pub(super) mod fields;
 
 /// One record of a group shard; a `None` value is a tombstone.
@@ -27,6 +30,13 @@ pub enum GroupRecord {
         partition: TopicPartition,
         /// The position, or that there is none any more.
         value: Option<OffsetValue>,
+    },
+    /// A part of a group of the new protocol (KIP-848).
+    Consumer {
+        /// The group.
+        group: GroupId,
+        /// Which part, and what it is now.
+        record: ConsumerRecord,
     },
     /// A classic group's generation with its members.
     Group {
@@ -134,17 +144,29 @@ impl GroupRecord {
                 put_string(&mut key, group.as_str());
                 (key.freeze(), value.as_ref().map(encode_group))
             }
+            GroupRecord::Consumer { group, record } => {
+                key.put_i16(record.key_version());
+                put_string(&mut key, group.as_str());
+                if let Some(rest) = record.key_text() {
+                    put_string(&mut key, rest);
+                }
+                (key.freeze(), record.encode_value())
+            }
         }
     }
 
-    /// Reads a record; `None` for key versions of other kinds of groups, which are skipped.
+    /// Reads a record; `None` for key versions of other kinds of groups (share, streams), which are skipped.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<GroupRecord>, DecodeError> {
         let mut fields = Fields::classic(key);
         let version = fields.i16().map_err(malformed("key"))?;
         match version {
             0 | OFFSET_KEY_VERSION => decode_offset_record(fields, value).map(Some),
             GROUP_KEY_VERSION => decode_group_record(fields, value).map(Some),
-            3.. => Ok(None),
+            3.. => {
+                let group = GroupId::new(fields.string().map_err(malformed("a group's key"))?);
+                let record = ConsumerRecord::decode(version, fields, value)?;
+                Ok(record.map(|record| GroupRecord::Consumer { group, record }))
+            }
             _ => Err(DecodeError::Version { what: "key", version }),
         }
     }
@@ -158,6 +180,10 @@ impl GroupRecord {
             }
             GroupRecord::Group { group, value } => {
                 FRAMING_BYTES + 4 + group.as_str().len() + value.as_ref().map_or(0, GroupMetadata::bytes_max)
+            }
+            GroupRecord::Consumer { .. } => {
+                let (key, value) = self.encode();
+                FRAMING_BYTES + key.len() + value.map_or(0, |value| value.len())
             }
         }
     }
@@ -256,7 +282,7 @@ fn put_count(out: &mut BytesMut, count: usize) {
     out.put_i32(i32::try_from(count).expect("a record is smaller than batch_bytes_max"));
 }
 
-fn malformed(what: &'static str) -> impl Fn(FieldError) -> DecodeError {
+pub(super) fn malformed(what: &'static str) -> impl Fn(FieldError) -> DecodeError {
     move |error| DecodeError::Malformed { what, problem: error.0 }
 }
 

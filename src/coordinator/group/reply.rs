@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::consumer::{DescribedConsumerGroup, HeartbeatReply, Refusal};
+use super::event::GroupType;
 use crate::error_code::ErrorCode;
 use crate::ids::{GenerationId, GroupId, GroupInstanceId, LeaderEpoch, MemberId, Offset, TopicPartition};
 
@@ -18,8 +20,8 @@ pub enum Reply {
     LeaveGroup(LeaveReply),
     /// To OffsetCommit: per partition, in the request's order.
     OffsetCommit(Vec<(TopicPartition, ErrorCode)>),
-    /// To OffsetFetch: per partition, in the request's order.
-    OffsetFetch(Vec<FetchedOffset>),
+    /// To OffsetFetch: per partition, in the request's order; or why the member may not ask.
+    OffsetFetch(Result<Vec<FetchedOffset>, ErrorCode>),
     /// To TxnOffsetCommit: per partition, in the request's order.
     TxnOffsetCommit(Vec<(TopicPartition, ErrorCode)>),
     /// To a transaction's end marker.
@@ -32,6 +34,10 @@ pub enum Reply {
     DescribeGroups(Vec<DescribedGroup>),
     /// To ListGroups.
     ListGroups(Vec<ListedGroup>),
+    /// To ConsumerGroupHeartbeat.
+    ConsumerGroupHeartbeat(Result<HeartbeatReply, Refusal>),
+    /// To ConsumerGroupDescribe.
+    ConsumerGroupDescribe(Result<DescribedConsumerGroup, Refusal>),
 }
 
 /// The answer to JoinGroup.
@@ -187,7 +193,7 @@ pub struct DescribedMember {
     pub assignment: Bytes,
 }
 
-/// A group as ListGroups shows it. Its type is always classic.
+/// A group as ListGroups shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedGroup {
     /// The group.
@@ -196,9 +202,11 @@ pub struct ListedGroup {
     pub protocol_type: String,
     /// Its state.
     pub state: GroupState,
+    /// Which protocol it follows.
+    pub group_type: GroupType,
 }
 
-/// A classic group's state, by Kafka's names.
+/// A group's state, by Kafka's names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum GroupState {
     /// No members; offsets may be there.
@@ -209,6 +217,10 @@ pub enum GroupState {
     CompletingRebalance,
     /// Everybody has an assignment.
     Stable,
+    /// Of a group of the new protocol: its members, or what they want, have changed since its last target.
+    Assigning,
+    /// Of a group of the new protocol: members are on their way to their targets.
+    Reconciling,
     /// No such group.
     Dead,
 }
@@ -221,6 +233,8 @@ impl GroupState {
             GroupState::PreparingRebalance => "PreparingRebalance",
             GroupState::CompletingRebalance => "CompletingRebalance",
             GroupState::Stable => "Stable",
+            GroupState::Assigning => "Assigning",
+            GroupState::Reconciling => "Reconciling",
             GroupState::Dead => "Dead",
         }
     }
@@ -232,6 +246,8 @@ impl GroupState {
             GroupState::PreparingRebalance,
             GroupState::CompletingRebalance,
             GroupState::Stable,
+            GroupState::Assigning,
+            GroupState::Reconciling,
             GroupState::Dead,
         ]
         .into_iter()

@@ -14,6 +14,7 @@ use crate::ids::{
 };
 use crate::wire::control_record::{EndTransaction, EndTransactionMarker, TransactionVersion};
 
+use super::consumer::ConsumerGroup;
 use super::record::{GroupMetadata, GroupRecord, OffsetValue};
 
 /// The place of a record among those that the shard has applied.
@@ -31,6 +32,8 @@ pub(super) struct StoredOffset {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct StoredGroup {
     metadata: Option<GroupMetadata>,
+    /// There if the group is one of the new protocol: then there is no `metadata`.
+    consumer: Option<Box<ConsumerGroup>>,
     offsets: BTreeMap<TopicPartition, StoredOffset>,
     /// Whose open transactions hold an offset for the partition; no empty sets.
     pending: BTreeMap<TopicPartition, BTreeSet<ProducerId>>,
@@ -39,6 +42,16 @@ pub(super) struct StoredGroup {
 impl StoredGroup {
     pub(super) fn metadata(&self) -> Option<&GroupMetadata> {
         self.metadata.as_ref()
+    }
+
+    /// The group as one of the new protocol (KIP-848).
+    pub(super) fn consumer(&self) -> Option<&ConsumerGroup> {
+        self.consumer.as_deref()
+    }
+
+    /// Whether there is more of it than offsets.
+    pub(super) fn is_a_group(&self) -> bool {
+        self.metadata.is_some() || self.consumer.is_some()
     }
 
     pub(super) fn offsets(&self) -> &BTreeMap<TopicPartition, StoredOffset> {
@@ -60,7 +73,10 @@ impl StoredGroup {
     }
 
     fn is_nothing(&self) -> bool {
-        self.metadata.is_none() && self.offsets.is_empty() && self.pending.is_empty()
+        self.metadata.is_none()
+            && self.consumer.is_none()
+            && self.offsets.is_empty()
+            && self.pending.is_empty()
     }
 }
 
@@ -104,6 +120,15 @@ impl Store {
             }
             GroupRecord::Group { group, value } => {
                 self.group_mut(group).metadata.clone_from(value);
+                self.drop_if_nothing(group);
+            }
+            GroupRecord::Consumer { group, record } => {
+                let stored = self.group_mut(group);
+                let consumer = stored.consumer.get_or_insert_default();
+                consumer.apply(record);
+                if consumer.is_nothing() {
+                    stored.consumer = None;
+                }
                 self.drop_if_nothing(group);
             }
         }
@@ -156,6 +181,11 @@ impl Store {
 
     pub(super) fn metadata(&self, group: &GroupId) -> Option<&GroupMetadata> {
         self.groups.get(group).and_then(StoredGroup::metadata)
+    }
+
+    /// The group as one of the new protocol (KIP-848).
+    pub(super) fn consumer(&self, group: &GroupId) -> Option<&ConsumerGroup> {
+        self.groups.get(group).and_then(StoredGroup::consumer)
     }
 
     /// The group's generation; 0 before the first.

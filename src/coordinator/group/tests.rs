@@ -1,7 +1,10 @@
 //! The fixture of the group shard's tests: events under a manual clock, a log that every write goes
 //! to, and a crash at any moment. After each step the log is replayed and must tell the same.
 
+mod consumer_groups;
+mod consumer_properties;
 mod members;
+mod migration;
 mod offsets;
 mod properties;
 mod static_members;
@@ -16,8 +19,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::*;
 use crate::coordinator::Write;
 use crate::ids::{
-    GenerationId, GroupInstanceId, MemberId, Offset, PartitionIndex, ProducerEpoch, ProducerId,
-    ProducerIdent, TopicName, TopicPartition,
+    GenerationId, GroupInstanceId, MemberEpoch, MemberId, Offset, PartitionIndex, ProducerEpoch, ProducerId,
+    ProducerIdent, TopicId, TopicIdPartition, TopicName, TopicPartition,
 };
 use crate::wire::control_record::{EndTransaction, EndTransactionMarker, TransactionVersion};
 
@@ -105,7 +108,7 @@ impl Fixture {
 
     fn with(config: GroupConfig) -> Fixture {
         let now = Timestamp::from_ms(1_000_000);
-        let mut shard = GroupShard::new(config.clone());
+        let mut shard = GroupShard::new(config.clone(), Arc::default());
         shard.resume(now, CoordinatorEpoch::ZERO);
         Fixture {
             config,
@@ -154,7 +157,12 @@ impl Fixture {
             let (filed, due) = (self.shard.next_deadline(), live.next_deadline());
             assert!(due.is_none() || filed.is_some_and(|filed| Some(filed) <= due), "a deadline is missed");
         }
-        assert_eq!(self.shard.live.len(), self.shard.deadlines.len(), "each live group is filed once");
+        for timers in self.shard.consumers.values() {
+            let (filed, due) = (self.shard.next_deadline(), timers.next_deadline());
+            assert!(due.is_none() || filed.is_some_and(|filed| Some(filed) <= due), "a deadline is missed");
+        }
+        let groups = self.shard.live.len() + self.shard.consumers.len();
+        assert_eq!(groups, self.shard.deadlines.len(), "each live group is filed once");
     }
 
     fn append(&mut self, producer: Option<ProducerIdent>, records: Vec<GroupRecord>) {
@@ -168,7 +176,7 @@ impl Fixture {
     }
 
     fn reloaded(&self) -> GroupShard {
-        let mut shard = GroupShard::new(self.config.clone());
+        let mut shard = GroupShard::new(self.config.clone(), Arc::clone(&self.shard.topics));
         for entry in &self.log {
             shard.replay(copy_of(entry));
         }
@@ -285,10 +293,15 @@ impl Fixture {
 
     fn fetch(&mut self, topic: &str, partition: i32, stability: OffsetStability) -> (ErrorCode, Option<i64>) {
         let partitions = FetchPartitions::These(vec![tp(topic, partition)]);
-        let reply =
-            self.answer(|request| Event::OffsetFetch { request, group: group(GROUP), partitions, stability });
+        let reply = self.answer(|request| Event::OffsetFetch {
+            request,
+            group: group(GROUP),
+            member: None,
+            partitions,
+            stability,
+        });
         match reply {
-            Reply::OffsetFetch(fetched) => {
+            Reply::OffsetFetch(Ok(fetched)) => {
                 let first = fetched.first().unwrap();
                 (first.error, first.offset.map(Offset::value))
             }

@@ -7,6 +7,7 @@ use crate::error_code::ErrorCode;
 use crate::ids::{GroupId, TopicName, TopicPartition};
 
 use super::GroupShard;
+use super::consumer::ConsumerGroup;
 use super::event::KeptGroups;
 use super::live::{LiveGroup, Phase};
 use super::outbox::Outbox;
@@ -94,14 +95,15 @@ impl GroupShard {
                 out.bury_offset(&mut self.store, group, partition);
             }
             let is_left_over = !self.live.contains_key(group)
+                && !self.has_consumer_members(group)
                 && self.store.group(group).is_some_and(|stored| {
-                    stored.metadata().is_some() && stored.offsets().is_empty() && !stored.has_pending()
+                    stored.offsets().is_empty() && !stored.has_pending() && stored.is_a_group()
                 });
             if is_left_over {
                 if !self.has_space(out) {
                     return Swept::Partly;
                 }
-                out.bury_group(&mut self.store, group);
+                self.bury_whole_group(group, out);
             }
         }
         Swept::Wholly
@@ -111,14 +113,16 @@ impl GroupShard {
         if !self.exists(group) {
             return Err(ErrorCode::GroupIdNotFound);
         }
-        if self.live.get(group).is_some_and(|live| live.phase != Phase::Empty) {
+        if self.live.get(group).is_some_and(|live| live.phase != Phase::Empty)
+            || self.has_consumer_members(group)
+        {
             return Err(ErrorCode::NonEmptyGroup);
         }
         if let Some(live) = self.live.remove(group) {
             self.unfile(group, live.filed_under);
         }
         let Some(stored) = self.store.group(group) else { return Ok(()) };
-        let has_metadata = stored.metadata().is_some();
+        let has_metadata = stored.is_a_group();
         let partitions: Vec<TopicPartition> = stored.known_partitions().into_iter().cloned().collect();
         // What does not fit this step's batch is left for the admin client's next attempt: the
         // answer is retriable, and the group's metadata goes last.
@@ -132,9 +136,20 @@ impl GroupShard {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
         if has_metadata {
-            out.bury_group(&mut self.store, group);
+            self.bury_whole_group(group, out);
         }
         Ok(())
+    }
+
+    /// Buries what says that there is a group, of either kind: an empty one has only a few such records.
+    fn bury_whole_group(&mut self, group: &GroupId, out: &mut Outbox) {
+        let consumer = self.store.consumer(group).map(ConsumerGroup::tombstones).unwrap_or_default();
+        for record in consumer {
+            out.write(&mut self.store, GroupRecord::Consumer { group: group.clone(), record });
+        }
+        if self.store.metadata(group).is_some() {
+            out.bury_group(&mut self.store, group);
+        }
     }
 
     fn check_delete_offsets(&self, group: &GroupId) -> Result<(), ErrorCode> {
@@ -148,7 +163,10 @@ impl GroupShard {
     }
 
     fn delete_offset(&mut self, group: &GroupId, partition: &TopicPartition, out: &mut Outbox) -> ErrorCode {
-        if self.live.get(group).is_some_and(|live| live.is_subscribed_to(&partition.topic)) {
+        let consumer = self.store.consumer(group);
+        if self.live.get(group).is_some_and(|live| live.is_subscribed_to(&partition.topic))
+            || consumer.is_some_and(|consumer| consumer.is_subscribed_to(&partition.topic))
+        {
             return ErrorCode::GroupSubscribedToTopic;
         }
         let is_known = self
@@ -205,6 +223,10 @@ fn unused_since(
     partition: &TopicPartition,
     offset: &StoredOffset,
 ) -> Option<Timestamp> {
+    if let Some(consumer) = stored.consumer() {
+        // Kafka's `ConsumerGroup.offsetExpirationCondition`: whoever is in, only subscriptions count.
+        return (!consumer.is_subscribed_to(&partition.topic)).then_some(offset.committed_at());
+    }
     match live {
         Some(live) => {
             let is_unsubscribed = live.phase == Phase::Stable

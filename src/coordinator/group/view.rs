@@ -11,6 +11,7 @@ use super::event::GroupType;
 use super::live::{LiveGroup, Phase};
 use super::record::GroupMetadata;
 use super::reply::{DescribedGroup, DescribedMember, GroupState, ListedGroup};
+use super::subscription::CONSUMER_PROTOCOL_TYPE;
 
 impl GroupShard {
     pub(super) fn describe_groups(&self, groups: Vec<GroupId>) -> Vec<DescribedGroup> {
@@ -22,20 +23,35 @@ impl GroupShard {
         states: Option<&[GroupState]>,
         types: Option<&[GroupType]>,
     ) -> Vec<ListedGroup> {
-        if types.is_some_and(|types| !types.contains(&GroupType::Classic)) {
-            return Vec::new();
-        }
         let known: BTreeSet<&GroupId> =
             self.store.groups().map(|(group, _)| group).chain(self.live.keys()).collect();
         let listed = known.into_iter().map(|group| ListedGroup {
             group: group.clone(),
             protocol_type: self.protocol_type(group),
             state: self.state(group),
+            group_type: match self.store.consumer(group) {
+                Some(_) => GroupType::Consumer,
+                None => GroupType::Classic,
+            },
         });
-        listed.filter(|group| states.is_none_or(|states| states.contains(&group.state))).collect()
+        let is_asked_for = |group: &ListedGroup| {
+            states.is_none_or(|states| states.contains(&group.state))
+                && types.is_none_or(|types| types.contains(&group.group_type))
+        };
+        listed.filter(is_asked_for).collect()
     }
 
+    /// A group of the new protocol is none to DescribeGroups, as in Kafka.
     fn describe_group(&self, group: GroupId) -> DescribedGroup {
+        if self.store.consumer(&group).is_some() {
+            return DescribedGroup {
+                group,
+                state: GroupState::Dead,
+                protocol_type: String::new(),
+                protocol: String::new(),
+                members: Vec::new(),
+            };
+        }
         let metadata = self.store.metadata(&group);
         let live = self.live.get(&group);
         let state = self.state(&group);
@@ -49,6 +65,9 @@ impl GroupShard {
     }
 
     fn state(&self, group: &GroupId) -> GroupState {
+        if let Some(consumer) = self.store.consumer(group) {
+            return consumer.state();
+        }
         match self.live.get(group) {
             Some(live) => live.state(),
             None if self.store.group(group).is_some() => GroupState::Empty,
@@ -57,6 +76,9 @@ impl GroupShard {
     }
 
     fn protocol_type(&self, group: &GroupId) -> String {
+        if self.store.consumer(group).is_some() {
+            return CONSUMER_PROTOCOL_TYPE.to_owned();
+        }
         let live = self.live.get(group).map(|live| live.protocol_type.clone());
         let stored = || self.store.metadata(group).map(|metadata| metadata.protocol_type.clone());
         live.filter(|live| !live.is_empty()).or_else(stored).unwrap_or_default()

@@ -406,3 +406,23 @@ shape!(OFFSET_FOR_LEADER_TOPIC, flexible 4, {
     topic => Text,
     partitions => Many(&OFFSET_FOR_LEADER_PARTITION),
 });
+shape!(CONSUMER_GROUP_HEARTBEAT_REQUEST, flexible 0, {
+    group_id => Text,
+    member_id => Text,
+    member_epoch => Fixed(4),
+    instance_id => Text,
+    rack_id => Text,
+    rebalance_timeout_ms => Fixed(4),
+    subscribed_topic_names => Texts,
+    subscribed_topic_regex from 1 => Text,
+    server_assignor => Text,
+    topic_partitions => Many(&CONSUMER_GROUP_HEARTBEAT_TOPIC),
+});
+shape!(CONSUMER_GROUP_HEARTBEAT_TOPIC, flexible 0, {
+    topic_id => Fixed(16),
+    partitions => Fixeds(4),
+});
+shape!(CONSUMER_GROUP_DESCRIBE_REQUEST, flexible 0, {
+    group_ids => Texts,
+    include_authorized_operations => Fixed(1),
+});

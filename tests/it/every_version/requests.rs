@@ -106,6 +106,8 @@ impl Asker {
             ApiKey::DescribeProducers => self.describe_producers(version),
             ApiKey::DescribeTransactions => self.describe_transactions(version),
             ApiKey::ListTransactions => self.list_transactions(version),
+            ApiKey::ConsumerGroupHeartbeat => self.consumer_group_heartbeat(version),
+            ApiKey::ConsumerGroupDescribe => self.consumer_group_describe(version),
             other => anyhow::bail!("no test asks for {other:?}"),
         }
     }
@@ -314,6 +316,58 @@ impl Asker {
         let response = self.call(version, &request)?;
         none(response.error_code)?;
         ensure!(response.groups.iter().any(|group| group.group_id == member.group));
+        Ok(())
+    }
+
+    /// Joins a group of the new protocol of its own: the group, and the member's id.
+    fn consumer_member(&mut self, version: i16) -> anyhow::Result<(GroupId, StrBytes)> {
+        let group = GroupId(text(&self.fresh("group")));
+        let member_id = if version >= 1 { text("the-member") } else { StrBytes::default() };
+        let request = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(group.clone())
+            .with_member_id(member_id)
+            .with_rebalance_timeout_ms(30_000)
+            .with_subscribed_topic_names(Some(vec![topic_name(TOPIC)]))
+            .with_topic_partitions(Some(Vec::new()));
+        let response = self.call(version, &request)?;
+        none(response.error_code)?;
+        ensure!(response.member_epoch == 1 && response.heartbeat_interval_ms > 0);
+        let assignment = response.assignment.context("a newcomer is told its assignment")?;
+        ensure!(assignment.topic_partitions[0].topic_id == self.topic_id);
+        ensure!(assignment.topic_partitions[0].partitions == [0]);
+        Ok((group, response.member_id.context("a member has an id")?))
+    }
+
+    fn consumer_group_heartbeat(&mut self, version: i16) -> anyhow::Result<()> {
+        let (group, member_id) = self.consumer_member(version)?;
+        let request = |epoch| {
+            ConsumerGroupHeartbeatRequest::default()
+                .with_group_id(group.clone())
+                .with_member_id(member_id.clone())
+                .with_member_epoch(epoch)
+        };
+        let response = self.call(version, &request(1))?;
+        none(response.error_code)?;
+        ensure!(response.member_epoch == 1 && response.assignment.is_none());
+        let fenced = self.call(version, &request(2))?;
+        ensure!(fenced.error_code == 110, "FENCED_MEMBER_EPOCH, not {}", fenced.error_code);
+        let response = self.call(version, &request(-1))?;
+        none(response.error_code)?;
+        ensure!(response.member_epoch == -1);
+        Ok(())
+    }
+
+    fn consumer_group_describe(&mut self, version: i16) -> anyhow::Result<()> {
+        let (group, member_id) = self.consumer_member(version)?;
+        let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group]);
+        let response = self.call(version, &request)?;
+        none(response.groups[0].error_code)?;
+        ensure!(response.groups[0].group_state.as_str() == "Stable");
+        ensure!(response.groups[0].assignor_name.as_str() == "uniform");
+        let member = &response.groups[0].members[0];
+        ensure!(member.member_id == member_id && member.member_epoch == 1);
+        ensure!(member.assignment.topic_partitions[0].topic_name == topic_name(TOPIC));
+        ensure!(member.member_type == if version >= 1 { 1 } else { -1 });
         Ok(())
     }
 

@@ -43,6 +43,14 @@ impl<'a> Fields<'a> {
         self.version
     }
 
+    pub(in crate::coordinator::group) fn i8(&mut self) -> Result<i8, DecodeError> {
+        self.array().map(i8::from_be_bytes)
+    }
+
+    pub(in crate::coordinator::group) fn uuid(&mut self) -> Result<[u8; 16], DecodeError> {
+        self.array()
+    }
+
     pub(in crate::coordinator::group) fn i16(&mut self) -> Result<i16, DecodeError> {
         self.array().map(i16::from_be_bytes)
     }
@@ -69,8 +77,12 @@ impl<'a> Fields<'a> {
     }
 
     pub(in crate::coordinator::group) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        self.nullable_bytes()?.ok_or(DecodeError("bytes are missing"))
+    }
+
+    pub(in crate::coordinator::group) fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, DecodeError> {
         let length = self.length()?;
-        self.sized(length)?.ok_or(DecodeError("bytes are missing"))
+        self.sized(length)
     }
 
     /// An array's length; each element takes at least a byte, so a count beyond the rest is a lie.
@@ -81,16 +93,29 @@ impl<'a> Fields<'a> {
 
     /// Skips the tagged fields at the end of a flexible struct; nothing for a classic one.
     pub(in crate::coordinator::group) fn skip_tagged_fields(&mut self) -> Result<(), DecodeError> {
+        self.tagged_field(u32::MAX).map(|_| ())
+    }
+
+    /// Reads past the tagged fields at the end of a flexible struct, and gives the one with this tag, if it is
+    /// there. A classic struct has none.
+    pub(in crate::coordinator::group) fn tagged_field(
+        &mut self,
+        wanted: u32,
+    ) -> Result<Option<Fields<'a>>, DecodeError> {
         if self.encoding == Encoding::Classic {
-            return Ok(());
+            return Ok(None);
         }
+        let mut found = None;
         let count = self.unsigned_varint()?;
         for _ in 0..count {
-            self.unsigned_varint()?;
+            let tag = self.unsigned_varint()?;
             let length = self.unsigned_varint()?;
-            self.sized(i64::from(length))?;
+            let rest = self.sized(i64::from(length))?.ok_or(TRUNCATED)?;
+            if tag == wanted {
+                found = Some(Fields { rest, version: self.version, encoding: self.encoding });
+            }
         }
-        Ok(())
+        Ok(found)
     }
 
     fn length(&mut self) -> Result<i64, DecodeError> {

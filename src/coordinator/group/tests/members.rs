@@ -400,3 +400,41 @@ fn a_member_refused_for_the_size_of_its_subscription_leaves_to_a_rebalance() {
     assert_eq!(fixture.joined(wide).error, ErrorCode::GroupMaxSizeReached);
     assert_eq!(fixture.heartbeat(member_of("a", 1)), ErrorCode::RebalanceInProgress);
 }
+
+#[test]
+fn a_cooperative_rebalance_is_two_rounds_and_nobody_stops_in_between() {
+    let config = GroupConfig { initial_rebalance_delay: Duration::ZERO, ..GroupConfig::default() };
+    let mut fixture = Fixture::with(config);
+    // What a member owns is part of its subscription, so giving something up is a new one (KIP-429).
+    let cooperative = |join: JoinGroup, owned: &'static [u8]| JoinGroup {
+        protocols: vec![JoinProtocol {
+            name: "cooperative-sticky".to_owned(),
+            metadata: subscription(&["grain"], owned),
+        }],
+        ..join
+    };
+    let first = fixture.join(cooperative(dynamic("a"), b""));
+    assert_eq!(fixture.joined(first).generation, Some(generation(1)));
+    fixture.sync(member_of("a", 1), &[("a", "0 1")]);
+    let second = fixture.join(cooperative(dynamic("b"), b""));
+    assert_eq!(fixture.heartbeat(member_of("a", 1)), ErrorCode::RebalanceInProgress);
+    assert_eq!(fixture.commit(member_of("a", 1), &[("grain", 0, 5)]), ErrorCode::None, "it goes on working");
+    let leader = fixture.join(cooperative(rejoining("a"), b"0 1"));
+    assert_eq!(fixture.joined(leader).members[0].metadata, subscription(&["grain"], b"0 1"));
+    assert_eq!(fixture.joined(second).generation, Some(generation(2)));
+    let given = fixture.sync(member_of("b", 2), &[]);
+    fixture.sync(member_of("a", 2), &[("a", "0"), ("b", "")]);
+    assert_eq!(
+        fixture.synced(given),
+        (ErrorCode::None, String::new()),
+        "what the other gives up comes later"
+    );
+    let leader = fixture.join(cooperative(rejoining("a"), b"0"));
+    assert_eq!(fixture.heartbeat(member_of("b", 2)), ErrorCode::RebalanceInProgress);
+    let second = fixture.join(cooperative(rejoining("b"), b""));
+    assert_eq!(fixture.joined(leader).generation, Some(generation(3)));
+    assert_eq!(fixture.joined(second).generation, Some(generation(3)));
+    let given = fixture.sync(member_of("b", 3), &[]);
+    fixture.sync(member_of("a", 3), &[("a", "0"), ("b", "1")]);
+    assert_eq!(fixture.synced(given), (ErrorCode::None, "1".to_owned()));
+}

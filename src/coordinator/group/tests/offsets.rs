@@ -84,10 +84,11 @@ fn a_fetch_of_everything_lists_what_there_is() {
         let reply = fixture.answer(|request| Event::OffsetFetch {
             request,
             group: group(GROUP),
+            member: None,
             partitions,
             stability,
         });
-        let Reply::OffsetFetch(fetched) = reply else { panic!("{reply:?}") };
+        let Reply::OffsetFetch(Ok(fetched)) = reply else { panic!("{reply:?}") };
         fetched.into_iter().map(|one| (one.partition.to_string(), one.error)).collect::<Vec<_>>()
     };
     let stable = [("flour-2".to_owned(), ErrorCode::None), ("grain-0".to_owned(), ErrorCode::None)];

@@ -203,7 +203,7 @@ fn instance(actor: usize) -> Option<GroupInstanceId> {
 }
 
 /// The log as the cleaner leaves it: aborted records gone, of each key only the last.
-fn compacted(log: &[Replayed<GroupRecord>]) -> Vec<Replayed<GroupRecord>> {
+pub(super) fn compacted(log: &[Replayed<GroupRecord>]) -> Vec<Replayed<GroupRecord>> {
     let mut open: BTreeMap<ProducerId, Vec<usize>> = BTreeMap::new();
     let mut aborted = BTreeSet::new();
     for (at, entry) in log.iter().enumerate() {
@@ -242,13 +242,13 @@ fn compacted(log: &[Replayed<GroupRecord>]) -> Vec<Replayed<GroupRecord>> {
 }
 
 /// What clients can see of the durable state.
-fn visible(shard: &GroupShard) -> Vec<String> {
+pub(super) fn visible(shard: &GroupShard) -> Vec<String> {
     let groups = shard.store.groups().map(|(group, stored)| {
         let offsets: Vec<_> =
             stored.offsets().iter().map(|(partition, offset)| (partition, offset.value.clone())).collect();
         let pending: Vec<_> =
             stored.known_partitions().into_iter().filter(|partition| stored.is_pending(partition)).collect();
-        format!("{group}: {:?} {offsets:?} {pending:?}", stored.metadata())
+        format!("{group}: {:?} {:?} {offsets:?} {pending:?}", stored.metadata(), stored.consumer())
     });
     groups.collect()
 }
@@ -267,7 +267,7 @@ proptest! {
         for deed in deeds {
             world.act(deed);
         }
-        let mut cleaned = GroupShard::new(world.fixture.config.clone());
+        let mut cleaned = GroupShard::new(world.fixture.config.clone(), Arc::default());
         for entry in compacted(&world.fixture.log) {
             cleaned.replay(entry);
         }

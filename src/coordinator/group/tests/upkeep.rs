@@ -216,7 +216,8 @@ fn groups_are_listed_by_state_and_type() {
     assert_eq!(list(&mut fixture, None, Some(vec![GroupType::Classic])).len(), 2);
     assert_eq!(list(&mut fixture, None, Some(Vec::new())).len(), 0);
     assert_eq!(GroupState::from_name("preparingrebalance"), Some(GroupState::PreparingRebalance));
-    assert_eq!(GroupState::from_name("Assigning"), None);
+    assert_eq!(GroupState::from_name("assigning"), Some(GroupState::Assigning));
+    assert_eq!(GroupState::from_name("NotReady"), None);
 }
 
 #[test]
