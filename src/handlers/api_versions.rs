@@ -12,27 +12,40 @@ use crate::handlers::reply::{Outcome, Reply, ResponseFrame};
 use crate::wire::api;
 use crate::wire::response::unsupported_api_versions;
 
-/// The feature by which clients know that transactions V2 are on (KIP-890).
-const TRANSACTION_VERSION: &str = "transaction.version";
-const TRANSACTION_VERSION_LEVEL: i16 = 2;
+/// A feature of the cluster (KIP-584).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Feature {
+    /// Its name.
+    pub name: &'static str,
+    /// The level at which this binary works, always.
+    pub level: i16,
+}
+
+/// What this binary can do. By the level of `transaction.version` clients know that transactions V2
+/// are on (KIP-890).
+pub const FEATURES: &[Feature] = &[Feature { name: "transaction.version", level: 2 }];
 
 /// Answers the table of what is served.
 pub fn handle(context: &Context) -> Handled {
     let _request: ApiVersionsRequest = context.decode()?;
     let mut response = ApiVersionsResponse::default().with_api_keys(table());
     if context.version() >= 3 {
-        let supported = SupportedFeatureKey::default()
-            .with_name(text(TRANSACTION_VERSION))
-            .with_min_version(0)
-            .with_max_version(TRANSACTION_VERSION_LEVEL);
-        let finalized = FinalizedFeatureKey::default()
-            .with_name(text(TRANSACTION_VERSION))
-            .with_min_version_level(TRANSACTION_VERSION_LEVEL)
-            .with_max_version_level(TRANSACTION_VERSION_LEVEL);
+        let supported = FEATURES.iter().map(|feature| {
+            SupportedFeatureKey::default()
+                .with_name(text(feature.name))
+                .with_min_version(feature.level)
+                .with_max_version(feature.level)
+        });
+        let finalized = FEATURES.iter().map(|feature| {
+            FinalizedFeatureKey::default()
+                .with_name(text(feature.name))
+                .with_min_version_level(feature.level)
+                .with_max_version_level(feature.level)
+        });
         response = response
-            .with_supported_features(vec![supported])
+            .with_supported_features(supported.collect())
             .with_finalized_features_epoch(0)
-            .with_finalized_features(vec![finalized]);
+            .with_finalized_features(finalized.collect());
     }
     context.respond(&response)
 }

@@ -8,12 +8,14 @@
 
 mod fixture;
 
+mod administration;
 mod bad_input;
 #[cfg(feature = "client")]
 mod compaction;
 #[cfg(all(feature = "client", feature = "wasm"))]
 mod dead_letters;
 mod every_version;
+mod fetch_sessions;
 mod full_disk;
 #[cfg(feature = "client")]
 mod groups;
@@ -26,11 +28,13 @@ mod partitioners;
 mod processors;
 #[cfg(feature = "client")]
 mod produce_fetch;
+mod quotas;
 mod regression;
 mod startup;
 #[cfg(all(feature = "client", feature = "wasm"))]
 mod state;
 mod tidy;
+mod topic_settings;
 #[cfg(feature = "client")]
 mod topics;
 #[cfg(feature = "client")]
