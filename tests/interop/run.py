@@ -26,8 +26,13 @@ NOT_SCENARIOS = {"run.py", "common.py", "broker.py", "programs.py", "proxy.py", 
                  "pages.py"}
 # The longest begin first.
 FIRST = ("compatibility", "kafka_tools", "interceptors", "streams")
-# So that a group is there at once, and a transaction that takes too long is soon found.
-OPTIONS = ("group.initial.rebalance.delay.ms=0", "transaction.abort.timed.out.transaction.cleanup.interval.ms=500")
+# So that a group is there at once, and what takes too long or is gone is soon found.
+OPTIONS = {
+    "group.initial.rebalance.delay.ms": 0,
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500,
+    "group.consumer.session.timeout.ms": 6000,
+    "group.consumer.heartbeat.interval.ms": 500,
+}
 
 
 def scenarios(wanted):
@@ -66,6 +71,12 @@ def outcome(path, broker):
         return False, (late.stdout or b"").decode(errors="replace") + f"\nnot done after {SECONDS_MAX} s"
 
 
+def options(binary):
+    """Flags for the keys that this binary knows: the new consumer protocol brings its own."""
+    known = subprocess.run([binary, "print-config"], capture_output=True, text=True, check=True).stdout.split()
+    return [part for key, value in OPTIONS.items() if key in known for part in ("--config-set", f"{key}={value}")]
+
+
 def pages(wanted, write):
     """Whether the pages are up to date, if all scenarios have run."""
     if wanted:
@@ -77,7 +88,7 @@ def pages(wanted, write):
 def main():
     binary, *rest = sys.argv[1:]
     write, wanted = "--write-pages" in rest, {name for name in rest if name != "--write-pages"}
-    broker = Broker(binary, *(part for option in OPTIONS for part in ("--config-set", option)))
+    broker = Broker(binary, *options(binary))
     try:
         broker.start()
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:

@@ -147,7 +147,11 @@ def configs(use):
     equal("another one after that", seen("retention.ms"), "3600000")
     use.do("alter_config", topic=topic, config={"max.message.bytes": None})
     equal("a value that was unset", seen("max.message.bytes"), "1048588")
-    refused("a bad value", {INVALID_CONFIG}, lambda: use.do("alter_config", topic=topic, config={"retention.ms": "soon"}))
+    if use.leaves_out("configs"):
+        use.do("alter_config", topic=topic, config={"retention.ms": "soon"})
+    else:
+        refused("a bad value", {INVALID_CONFIG}, lambda: use.do("alter_config", topic=topic, config={"retention.ms": "soon"}))
+    equal("a bad value changes nothing", seen("retention.ms"), "3600000")
 
 
 @scenario("Administration", "delete records")

@@ -2,7 +2,7 @@
 'use strict';
 
 const readline = require('node:readline');
-const { ConfigResourceTypes, CompressionTypes, Kafka, KafkaJSProtocolError, logLevel } = require('kafkajs');
+const { ConfigResourceTypes, ConfigSource, CompressionTypes, Kafka, KafkaJSProtocolError, logLevel } = require('kafkajs');
 const { version } = require('kafkajs/package.json');
 
 const COMPRESSION = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP };
@@ -112,6 +112,15 @@ const commands = {
   describe_config: async ({ topic }) => {
     const { resources: [found] } = await admin.describeConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name: topic }], includeSynonyms: false });
     return { config: Object.fromEntries(found.configEntries.map((entry) => [entry.configName, entry.configValue])) };
+  },
+  // AlterConfigs (33) unsets what it does not name: what is set stays with it.
+  alter_config: async ({ topic, config }) => {
+    const resource = { type: ConfigResourceTypes.TOPIC, name: topic };
+    const { resources: [found] } = await admin.describeConfigs({ resources: [resource], includeSynonyms: false });
+    const kept = found.configEntries.filter((entry) => entry.configSource === ConfigSource.TOPIC_CONFIG);
+    const wanted = { ...Object.fromEntries(kept.map((entry) => [entry.configName, entry.configValue])), ...config };
+    const configEntries = Object.entries(wanted).filter(([, value]) => value !== null).map(([name, value]) => ({ name, value }));
+    await admin.alterConfigs({ validateOnly: false, resources: [{ ...resource, configEntries }] });
   },
   delete_records: async ({ topic, partition, before }) => {
     // It looks for the leader before it asks for it: only of topics that it has met before.

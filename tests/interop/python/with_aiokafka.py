@@ -15,6 +15,7 @@ from language import Refused, as_bytes, as_text, headers_in, headers_out, serve
 
 SECONDS = 30
 PRODUCER_FENCED = 90
+DYNAMIC_TOPIC_CONFIG = 1
 LOOP = asyncio.new_event_loop()
 threading.Thread(target=LOOP.run_forever, daemon=True).start()
 
@@ -77,6 +78,16 @@ class Aiokafka:
         code, message, _, _, entries = answer.resources[0]
         raise_for(code, message)
         return {"config": {entry[0]: entry[1] for entry in entries}}
+
+    @on_the_loop
+    async def alter_config(self, topic, config):
+        """AlterConfigs (33) unsets what it does not name: what is set stays with it."""
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        described, = await self.admin.describe_configs([resource])
+        kept = {entry[0]: entry[1] for entry in described.resources[0][4] if entry[3] == DYNAMIC_TOPIC_CONFIG}
+        resource.configs = {key: value for key, value in (kept | config).items() if value is not None}
+        answer, = await self.admin.alter_configs([resource])
+        raise_for(*answer.resources[0][:2])
 
     @on_the_loop
     async def delete_records(self, topic, partition, before):

@@ -1,8 +1,11 @@
 //! The administrator's half of the client. It must not use the broker's own code.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -41,6 +44,25 @@ pub fn answer(commander: &Commander, asked: &Value) -> anyhow::Result<Value> {
             let config: serde_json::Map<_, _> =
                 resource.entries.into_iter().map(|entry| (entry.name, json!(entry.value))).collect();
             Ok(json!({"config": config}))
+        }
+        "alter_config" => {
+            // AlterConfigs (33) unsets what it does not name: what is set stays with it.
+            let topic = ResourceSpecifier::Topic(text(asked, "topic")?);
+            let found = run.block_on(admin.describe_configs([&topic], &options))?;
+            let resource = found.into_iter().next().context("no answer")?.map_err(KafkaError::Global)?;
+            let changes = asked["config"].as_object().context("no config")?;
+            let mut wanted: BTreeMap<_, _> =
+                changes.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect();
+            for entry in resource.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic) {
+                if !changes.contains_key(&entry.name) {
+                    wanted.insert(&entry.name, entry.value.as_deref().unwrap_or_default());
+                }
+            }
+            let alteration =
+                wanted.into_iter().fold(AlterConfig::new(topic), |all, (key, value)| all.set(key, value));
+            let altered = run.block_on(admin.alter_configs([&alteration], &options))?;
+            altered.into_iter().next().context("no answer")?.map_err(|(_, code)| KafkaError::Global(code))?;
+            Ok(json!({}))
         }
         "delete_records" => {
             let mut before = TopicPartitionList::new();
