@@ -163,7 +163,7 @@ fn alter(cluster: &mut Cluster, args: &ConfigsArgs) -> Result<Report, CliError> 
         (false, id) => format!("broker {id}"),
     };
     let sentence = match resource.name.as_str() {
-        "" => format!("Completed updating default config for brokers in the cluster."),
+        "" => "Completed updating default config for brokers in the cluster.".to_owned(),
         _ => format!("Completed updating config for {of}."),
     };
     Ok(lines(vec![sentence], Vec::new()))
