@@ -4,6 +4,7 @@
 //! table in `keys` drives all of it. Pure: reading the file and the environment is
 //! the caller's part. Imports nothing of the project but `ids`.
 
+pub mod dynamic;
 mod entry;
 mod keys;
 mod kind;
@@ -69,6 +70,8 @@ pub struct ServerConfig {
     pub cleaner: Option<CleanerOptions>,
     /// Limits of connections and requests.
     pub net: NetOptions,
+    /// How quotas are measured.
+    pub quotas: QuotaOptions,
     /// Groups and their offsets.
     pub groups: GroupOptions,
     /// Transactions and producers.
@@ -103,6 +106,23 @@ pub struct NetOptions {
     pub fetch_bytes_max: usize,
     /// `tidemill.decompressed.bytes.max`
     pub decompressed_bytes_max: usize,
+    /// `max.request.partition.size.limit`
+    pub request_partitions_max: i32,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub fetch_sessions_max: usize,
+}
+
+/// How quotas are measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuotaOptions {
+    /// `quota.window.num`
+    pub window_samples: u32,
+    /// `quota.window.size.seconds`
+    pub window_sample: Duration,
+    /// `controller.quota.window.num`
+    pub mutation_window_samples: u32,
+    /// `controller.quota.window.size.seconds`
+    pub mutation_window_sample: Duration,
 }
 
 /// Groups and their offsets.
@@ -213,11 +233,6 @@ impl ServerConfig {
         &self.values
     }
 
-    /// The broker's answer to DescribeConfigs for a broker resource.
-    pub fn describe(&self) -> Vec<ConfigEntry> {
-        self.values.iter().map(|(key, resolved)| entry::of_broker_key(key, resolved)).collect()
-    }
-
     fn typed(values: Values, listeners: Vec<Listener>, admin_listen: Option<HostPort>) -> ServerConfig {
         let flush = match values.required("tidemill.flush").as_text() {
             "os" => FlushPolicy::Os,
@@ -240,6 +255,7 @@ impl ServerConfig {
             retention_check_interval: duration(&values, "log.retention.check.interval.ms"),
             cleaner: cleaner_options(&values),
             net: net_options(&values),
+            quotas: quota_options(&values),
             groups: group_options(&values),
             transactions: transaction_options(&values),
             processors: processor_options(&values),
@@ -318,6 +334,19 @@ fn net_options(values: &Values) -> NetOptions {
         queued_requests_max: size(values, "queued.max.requests"),
         fetch_bytes_max: size(values, "fetch.max.bytes"),
         decompressed_bytes_max: size(values, "tidemill.decompressed.bytes.max"),
+        fetch_sessions_max: size(values, "max.incremental.fetch.session.cache.slots"),
+        request_partitions_max: int32(values, "max.request.partition.size.limit"),
+    }
+}
+
+fn quota_options(values: &Values) -> QuotaOptions {
+    let samples = |name: &str| u32::try_from(int(values, name)).unwrap_or(1);
+    let seconds = |name: &str| Duration::from_secs(u64::try_from(int(values, name)).unwrap_or(1));
+    QuotaOptions {
+        window_samples: samples("quota.window.num"),
+        window_sample: seconds("quota.window.size.seconds"),
+        mutation_window_samples: samples("controller.quota.window.num"),
+        mutation_window_sample: seconds("controller.quota.window.size.seconds"),
     }
 }
 

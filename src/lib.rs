@@ -22,6 +22,7 @@ pub mod net;
 pub mod partition;
 pub mod plugin;
 pub mod processor;
+pub mod quota;
 pub mod server;
 pub mod state;
 #[cfg(feature = "testing")]

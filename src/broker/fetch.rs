@@ -5,9 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::broker::fetch_sessions::{
+    FetchContents, FetchContext, FetchKey, FetchNews, FetchParameters, Naming, SessionId, SessionRequest,
+};
 use crate::broker::{Broker, BrokerError};
 use crate::error_code::ErrorCode;
-use crate::ids::{LeaderEpoch, Offset, TopicPartition};
+use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::log::AtLeastOneBatch;
 use crate::partition::{FetchSignal, FetchSpec, Fetched, Isolation};
 
@@ -31,6 +34,8 @@ pub struct FetchRequest {
 pub struct FetchPartition {
     /// Which; `None` if the request named one that does not exist.
     pub topic_partition: TopicPartition,
+    /// Its topic's id, if the client named that: a topic created again is another one.
+    pub topic_id: Option<TopicId>,
     /// From where.
     pub offset: Offset,
     /// How many bytes at most.
@@ -43,6 +48,28 @@ pub struct FetchPartition {
 pub type FetchedPartition = Result<Fetched, BrokerError>;
 
 impl Broker {
+    /// What a client's fetch is part of, and what is to be read for it (KIP-227).
+    pub fn begin_fetch(
+        &self,
+        request: SessionRequest,
+        contents: FetchContents,
+    ) -> Result<(FetchContext, Vec<(FetchKey, FetchParameters)>), ErrorCode> {
+        if request.session_id == 0 && request.epoch == -1 {
+            return Ok((FetchContext::Sessionless, contents.partitions));
+        }
+        self.fetch_sessions.lock().begin(self.clock.now(), request, contents)
+    }
+
+    /// Begins a session with what a client is being told, if there is room for one.
+    pub fn create_fetch_session(
+        &self,
+        naming: Naming,
+        partitions: Vec<(FetchKey, FetchParameters, FetchNews)>,
+    ) -> Option<SessionId> {
+        let (fresh, _, _, _) = uuid::Uuid::new_v4().as_fields();
+        self.fetch_sessions.lock().create(self.clock.now(), fresh, naming, partitions)
+    }
+
     /// Reads what there is, waiting for enough. The results are in the request's order.
     pub async fn fetch(&self, request: &FetchRequest) -> Vec<FetchedPartition> {
         let give_up = tokio::time::Instant::now() + request.wait_max;
@@ -95,6 +122,10 @@ impl Broker {
         least: AtLeastOneBatch,
     ) -> FetchedPartition {
         let partition = self.partition(&wanted.topic_partition)?;
+        if wanted.topic_id.is_some_and(|id| id != partition.topic_id()) {
+            let message = format!("{} is another topic's by now", wanted.topic_partition);
+            return Err(BrokerError::refused(ErrorCode::InconsistentTopicId, message));
+        }
         check_leader_epoch(wanted.current_leader_epoch, partition.leader_epoch())?;
         Ok(partition.fetch(FetchSpec { offset: wanted.offset, bytes_max, least, isolation })?)
     }

@@ -53,6 +53,7 @@ impl TestBroker {
         let index = PartitionIndex::from_wire(partition).expect("tests name real partitions");
         let wanted = FetchPartition {
             topic_partition: TopicPartition::new(TopicName::new(topic), index),
+            topic_id: None,
             offset: Offset::ZERO,
             bytes_max: 1 << 20,
             current_leader_epoch: None,

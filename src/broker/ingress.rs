@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::broker::{Broker, BrokerError, configs, topics};
+use crate::broker::{Broker, BrokerError, topics};
 use crate::config::topic_config::{MessageTimestampType, PARTITIONER, TopicConfig, TopicPartitioner};
 use crate::error_code::ErrorCode;
 use crate::ids::{Offset, TopicName, TopicPartition};
@@ -138,7 +138,7 @@ impl Broker {
         if !topic.configs.contains_key(PARTITIONER) {
             return Ok(Vec::new());
         }
-        let settings = ingress_settings(&configs::effective(&self.config, &topic.configs));
+        let settings = ingress_settings(&self.topic_config_of(&topic.configs));
         match image.ingress_of(&topic.name) {
             Some(ingress) => Ok(topics::changed_configs(ingress, &settings)),
             None => {

@@ -9,6 +9,7 @@ mod configs;
 mod coordination;
 mod error;
 mod fetch;
+mod fetch_sessions;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod groups;
@@ -17,9 +18,11 @@ mod interception;
 mod offsets;
 mod produce;
 mod producer_ids;
+mod quotas;
 mod topics;
 mod transactions;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,21 +31,29 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::ServerConfig;
+use crate::config::dynamic::EffectiveConfig;
 use crate::coordinator::Coordinators;
-use crate::disk::{Disk, JournalPosition};
+use crate::disk::{Disk, DiskSpace, JournalPosition};
 use crate::ids::{BrokerId, TopicPartition};
 use crate::interceptor::Interceptors;
 use crate::log::DeletedSegments;
 use crate::metadata::{MetadataImage, MetadataRecord, MetadataStore};
 use crate::partition::{Partition, PartitionError, PartitionRegistry, StartReport};
+use crate::quota::Meters;
+use configs::Settings;
+use fetch_sessions::FetchSessions;
 
 pub use crate::config::topic_config::TopicPartitioner;
 pub use crate::coordinator::KeptGroupNames;
 pub use cleaner::Uncleanable;
-pub use configs::ChangeMode;
+pub use configs::{BrokerScope, ChangeMode};
 pub use coordination::{CoordinatorKind, PendingReply};
 pub use error::BrokerError;
 pub use fetch::{FetchPartition, FetchRequest, FetchedPartition};
+pub use fetch_sessions::{
+    ErrorState, FetchContents, FetchContext, FetchKey, FetchNews, FetchParameters, FetchTopic, HasRecords,
+    Naming, SessionRequest,
+};
 pub use ingress::{Ingress, PartitionerModules};
 pub use interception::Served;
 pub use offsets::OffsetQuery;
@@ -58,6 +69,8 @@ pub const TRANSACTION_TOPIC: &str = "__transaction_state";
 /// The one façade that the outside calls.
 pub struct Broker {
     config: ServerConfig,
+    /// The settings with what was changed since the start.
+    effective_config: ArcSwap<EffectiveConfig>,
     clock: Clock,
     disk: Disk,
     metadata: MetadataStore,
@@ -67,6 +80,8 @@ pub struct Broker {
     /// The names and digests under which topics may use a partitioner.
     partitioner_modules: ArcSwap<PartitionerModules>,
     producer_ids: producer_ids::ProducerIds,
+    quota_meters: parking_lot::Mutex<Meters>,
+    fetch_sessions: parking_lot::Mutex<FetchSessions>,
     /// One change of topics at a time: its files are made before the next one starts.
     topic_changes: tokio::sync::Mutex<()>,
     listeners: ArcSwapOption<Vec<Endpoint>>,
@@ -110,17 +125,22 @@ impl Broker {
         disk.wait_durable_blocking(pending.position)?;
         metadata.publish(&pending);
         let image = metadata.image();
+        let effective_config = configs::effective_config(&config, &image);
+        let settings = Settings { config: &config, defaults: effective_config.topic_defaults() };
         let (partitions, report) =
-            PartitionRegistry::open(&disk, &image, |topic| configs::log_config_of(&config, topic), now)?;
+            PartitionRegistry::open(&disk, &image, |topic| settings.log_config_of(topic), now)?;
         let partitions = Arc::new(partitions);
         let topics = (&*image, &partitions);
         let coordinators =
             Coordinators::new(coordination::settings(&config, &disk, &clock, topics, stop.coordinators));
         let broker = Broker {
             producer_ids: producer_ids::ProducerIds::default(),
+            quota_meters: parking_lot::Mutex::new(quotas::meters(&config)),
+            fetch_sessions: parking_lot::Mutex::new(FetchSessions::new(config.net.fetch_sessions_max)),
             topic_changes: tokio::sync::Mutex::new(()),
             listeners: ArcSwapOption::empty(),
             metadata_version: watch::Sender::new(0),
+            effective_config: ArcSwap::from_pointee(effective_config),
             config,
             clock,
             disk,
@@ -191,6 +211,16 @@ impl Broker {
     /// All partitions.
     pub fn partitions(&self) -> Vec<Arc<Partition>> {
         self.partitions.all()
+    }
+
+    /// The data directory, as an absolute path.
+    pub fn log_dir(&self) -> PathBuf {
+        std::path::absolute(&self.config.data_dir).unwrap_or_else(|_| self.config.data_dir.clone())
+    }
+
+    /// The room on the data directory's file system; `None` if it does not say.
+    pub fn log_dir_space(&self) -> Option<DiskSpace> {
+        self.disk.space()
     }
 
     /// Waits until the journal is durable up to a position.

@@ -12,11 +12,11 @@ use crate::coordinator::txn::ClientApi;
 use crate::error_code::ErrorCode;
 use crate::ids::{Offset, ProducerIdent, TopicPartition, TransactionalId};
 use crate::interceptor::{Client, PendingAcknowledgement};
-use crate::log::AppendOrigin;
+use crate::log::{AppendOrigin, LogConfig};
 use crate::metadata::image::is_internal_name;
 use crate::partition::{CommittedAppend, Partition, Verified};
 use crate::wire::control_record::TransactionVersion;
-use crate::wire::record_batch::{BatchError, ClientRules, KeyRule, RecordBatch, ZstdRule};
+use crate::wire::record_batch::{BatchError, ClientRules, KeyRule, RecordBatch, TimestampType, ZstdRule};
 
 /// How often a consent is asked for again because a transaction's end came in between.
 const CONSENTS_MAX: usize = 3;
@@ -105,7 +105,7 @@ impl Broker {
             return Err(BrokerError::refused(ErrorCode::InvalidTopicException, message));
         }
         let partition = self.partition(topic_partition)?;
-        let rules = self.client_rules(topic_partition, batch.zstd)?;
+        let rules = self.client_rules(&partition.config(), batch.zstd);
         let checked = check_client_batch(batch.bytes, &rules)?;
         let partition = match destination {
             Destination::OfTopic => self.append_target(partition, checked.header())?,
@@ -144,26 +144,35 @@ impl Broker {
         transaction: Option<TransactionalProduce>,
     ) -> Result<CommittedAppend, BrokerError> {
         let guard = self.consent(partition, batch, transaction).await?;
+        let recompressed = match partition.config().compression {
+            Some(codec) if codec != batch.header().compression => {
+                Some(batch.recompressed(codec, self.config.net.decompressed_bytes_max)?)
+            }
+            Some(_) | None => None,
+        };
+        let batch = recompressed.as_ref().unwrap_or(batch);
         Ok(partition.append(batch, origin, guard, self.clock.now())?)
     }
 
-    fn client_rules(
-        &self,
-        topic_partition: &TopicPartition,
-        zstd: ZstdRule,
-    ) -> Result<ClientRules, BrokerError> {
-        let image = self.metadata();
-        let topic = image.topic(topic_partition.topic.as_str()).ok_or(BrokerError::UnknownPartition)?;
-        let compacts = topic.configs.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"));
-        Ok(ClientRules {
+    fn client_rules(&self, config: &LogConfig, zstd: ZstdRule) -> ClientRules {
+        let now = self.clock.now().ms();
+        let bound = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let (timestamp_earliest, timestamp_latest) = match config.message_timestamp_type {
+            TimestampType::CreateTime => (
+                now.saturating_sub(bound(config.timestamp_before_max_ms)),
+                now.saturating_add(bound(config.timestamp_after_max_ms)),
+            ),
+            TimestampType::LogAppendTime => (i64::MIN, i64::MAX),
+        };
+        ClientRules {
             decompressed_bytes_max: self.config.net.decompressed_bytes_max,
-            keys: if compacts { KeyRule::Required } else { KeyRule::Optional },
+            keys: if config.cleanup_policy.compacts() { KeyRule::Required } else { KeyRule::Optional },
             zstd,
-            // The log itself knows the topic's limits of size and time.
-            batch_bytes_max: usize::MAX,
-            timestamp_earliest: i64::MIN,
-            timestamp_latest: i64::MAX,
-        })
+            // As sent; the log looks again at what it has become.
+            batch_bytes_max: config.max_message_bytes,
+            timestamp_earliest,
+            timestamp_latest,
+        }
     }
 
     /// Asks the coordinator about a producer's first append of a transaction to a partition: a

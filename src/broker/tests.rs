@@ -175,6 +175,7 @@ impl Cluster {
     async fn visible(&self, topic: &str) -> usize {
         let wanted = FetchPartition {
             topic_partition: partition(topic),
+            topic_id: None,
             offset: Offset::ZERO,
             bytes_max: 1 << 20,
             current_leader_epoch: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::broker::{Broker, BrokerError, OFFSETS_TOPIC, TRANSACTION_TOPIC, configs};
+use crate::broker::{Broker, BrokerError, OFFSETS_TOPIC, TRANSACTION_TOPIC};
 use crate::config::TopicConfig;
 use crate::error_code::ErrorCode;
 use crate::ids::{PartitionIndex, TopicId, TopicName, TopicPartition};
@@ -138,7 +138,7 @@ impl Broker {
             if partitions_of(topic).any(|partition| self.partitions.get(&partition).is_none()) {
                 self.make_partitions(topic, 0).await?;
             }
-            let config = configs::log_config_of(&self.config, topic);
+            let config = self.settings(&self.effective_config()).log_config_of(topic);
             for partition in partitions_of(topic).filter_map(|partition| self.partitions.get(&partition)) {
                 partition.set_config(config.clone());
             }
@@ -188,7 +188,7 @@ impl Broker {
     }
 
     fn creation_of(&self, topic: &NewTopic) -> Result<CreateTopic, BrokerError> {
-        TopicConfig::effective(&topic.configs, self.config.topic_defaults())
+        TopicConfig::effective(&topic.configs, self.effective_config().topic_defaults())
             .map_err(|error| BrokerError::refused(ErrorCode::InvalidConfig, error.to_string()))?;
         self.check_partitioner(&topic.name, &topic.configs, &BTreeMap::new())?;
         Ok(CreateTopic {
@@ -202,7 +202,7 @@ impl Broker {
 
     /// Makes the directories and logs of a topic's partitions from number `first` on.
     async fn make_partitions(&self, topic: &Arc<TopicImage>, first: usize) -> Result<(), BrokerError> {
-        let config = configs::log_config_of(&self.config, topic);
+        let config = self.settings(&self.effective_config()).log_config_of(topic);
         let opens: Vec<OpenPartition> = partitions_of(topic)
             .zip(&topic.partitions)
             .skip(first)
@@ -222,7 +222,7 @@ impl Broker {
     }
 }
 
-fn partitions_of(topic: &TopicImage) -> impl Iterator<Item = TopicPartition> + '_ {
+pub(super) fn partitions_of(topic: &TopicImage) -> impl Iterator<Item = TopicPartition> + '_ {
     (0..topic.partition_count())
         .filter_map(PartitionIndex::from_wire)
         .map(|index| TopicPartition::new(topic.name.clone(), index))

@@ -3,6 +3,7 @@
 //! Shared by broker and topic resources; numbered as Kafka's `ConfigEntry` and
 //! `DescribeConfigsResponse.ConfigSource` number it.
 
+use super::dynamic::is_dynamic;
 use super::keys::Key;
 use super::kind::WireType;
 use super::sources::{Origin, Resolved};
@@ -12,6 +13,10 @@ use super::sources::{Origin, Resolved};
 pub enum ConfigSource {
     /// Set on the topic itself.
     Topic,
+    /// Set for this broker while it runs.
+    DynamicBroker,
+    /// Set for all brokers while they run.
+    DynamicDefaultBroker,
     /// Set in the broker's file, environment or flags.
     StaticBroker,
     /// Nobody set it.
@@ -23,6 +28,8 @@ impl ConfigSource {
     pub const fn code(self) -> i8 {
         match self {
             ConfigSource::Topic => 1,
+            ConfigSource::DynamicBroker => 2,
+            ConfigSource::DynamicDefaultBroker => 3,
             ConfigSource::StaticBroker => 4,
             ConfigSource::Default => 5,
         }
@@ -32,6 +39,8 @@ impl ConfigSource {
     pub(super) fn of(origin: &Origin) -> ConfigSource {
         match origin {
             Origin::Default => ConfigSource::Default,
+            Origin::DynamicBroker => ConfigSource::DynamicBroker,
+            Origin::DynamicDefault => ConfigSource::DynamicDefaultBroker,
             Origin::File(_) | Origin::Environment(_) | Origin::Flag(_) => ConfigSource::StaticBroker,
         }
     }
@@ -68,26 +77,48 @@ pub struct ConfigEntry {
 }
 
 pub(super) fn of_broker_key(key: &Key, resolved: &Resolved) -> ConfigEntry {
-    let value = resolved.value.as_ref().map(ToString::to_string);
-    let source = ConfigSource::of(&resolved.origin);
-    let mut synonyms = Vec::new();
-    if source == ConfigSource::StaticBroker {
-        synonyms.push(ConfigSynonym { name: key.name.to_owned(), value: value.clone(), source });
-    }
-    if let Some(default) = key.default {
+    let mut synonyms = synonyms_of(key.name, resolved);
+    let default = synonyms.last().is_none_or(|last| last.source != ConfigSource::Default);
+    if let Some(text) = key.default.filter(|_| default) {
         synonyms.push(ConfigSynonym {
             name: key.name.to_owned(),
-            value: Some(default.to_owned()),
+            value: Some(text.to_owned()),
             source: ConfigSource::Default,
         });
     }
     ConfigEntry {
         name: key.name.to_owned(),
-        value,
-        source,
-        is_read_only: true,
+        value: resolved.value.as_ref().map(ToString::to_string),
+        source: ConfigSource::of(&resolved.origin),
+        is_read_only: !is_dynamic(key),
         synonyms,
         wire_type: key.kind.wire_type(),
         documentation: key.doc,
     }
+}
+
+/// A setting for all brokers, as told of all brokers together.
+pub(super) fn of_cluster_default(key: &Key, value: Option<String>) -> ConfigEntry {
+    let source = ConfigSource::DynamicDefaultBroker;
+    let synonym = ConfigSynonym { name: key.name.to_owned(), value: value.clone(), source };
+    ConfigEntry {
+        name: key.name.to_owned(),
+        value,
+        source,
+        is_read_only: false,
+        synonyms: vec![synonym],
+        wire_type: key.kind.wire_type(),
+        documentation: key.doc,
+    }
+}
+
+/// A key's values in all layers where it has one, the strongest first.
+pub(super) fn synonyms_of(name: &str, resolved: &Resolved) -> Vec<ConfigSynonym> {
+    let layers = std::iter::successors(Some(resolved), |resolved| resolved.below.as_deref());
+    let synonym = |layer: &Resolved| {
+        let value = layer.value.as_ref()?.to_string();
+        let source = ConfigSource::of(&layer.origin);
+        Some(ConfigSynonym { name: name.to_owned(), value: Some(value), source })
+    };
+    layers.filter_map(synonym).collect()
 }

@@ -141,6 +141,27 @@ pub const KEYS: &[Key] = &[
         Kind::int(1024),
         "The most bytes that one record batch may unpack to.",
     ),
+    key(
+        "max.request.partition.size.limit",
+        "2000",
+        Kind::int(1),
+        "The most partitions that one page of DescribeTopicPartitions names, whatever the client asks for.",
+    ),
+    key(
+        "max.incremental.fetch.session.cache.slots",
+        "1000",
+        Kind::int(0),
+        "How many fetch sessions are kept, by which consumers of many partitions ask only for what changes.",
+    ),
+    key("quota.window.num", "11", Kind::int(1), "How many samples a client's rate is taken over."),
+    key("quota.window.size.seconds", "1", Kind::int(1), "How long each of them is."),
+    key(
+        "controller.quota.window.num",
+        "11",
+        Kind::int(1),
+        "How many samples of controller_mutation_rate a client may use up at once.",
+    ),
+    key("controller.quota.window.size.seconds", "1", Kind::int(1), "How long each of them is."),
     // Topics.
     key("num.partitions", "1", Kind::int(1), "Partitions of a topic whose creator names no number."),
     key(

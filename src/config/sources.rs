@@ -21,6 +21,10 @@ pub enum Origin {
     Environment(String),
     /// The command-line flag of this spelling.
     Flag(String),
+    /// A change for all brokers while they run.
+    DynamicDefault,
+    /// A change for this broker while it runs.
+    DynamicBroker,
 }
 
 impl fmt::Display for Origin {
@@ -30,6 +34,8 @@ impl fmt::Display for Origin {
             Origin::File(path) => write!(f, "file {path}"),
             Origin::Environment(variable) => write!(f, "environment variable {variable}"),
             Origin::Flag(flag) => write!(f, "flag {flag}"),
+            Origin::DynamicDefault => f.write_str("a change for all brokers"),
+            Origin::DynamicBroker => f.write_str("a change for this broker"),
         }
     }
 }
@@ -119,6 +125,8 @@ pub struct Resolved {
     pub value: Option<Value>,
     /// Who set it.
     pub origin: Origin,
+    /// What it would be if a change while the broker runs were taken back.
+    pub below: Option<Box<Resolved>>,
 }
 
 /// The value of every key of the table.
@@ -164,6 +172,12 @@ impl Values {
         KEYS.iter().filter_map(|key| self.0.get(key.name).map(|resolved| (key, resolved)))
     }
 
+    /// Sets a key over what it has.
+    pub(super) fn lay_over(&mut self, key: &Key, value: Value, origin: Origin) {
+        let below = self.0.remove(key.name).map(Box::new);
+        self.0.insert(key.name, Resolved { value: Some(value), origin, below });
+    }
+
     pub(super) fn resolved(&self, name: &str) -> &Resolved {
         self.0.get(name).expect("a test walks every name that is asked for through the table")
     }
@@ -186,7 +200,7 @@ impl Values {
 fn defaults() -> Values {
     let resolve = |key: &'static Key| {
         let value = key.default.map(|text| key.kind.parse(text).expect("a test parses every default"));
-        (key.name, Resolved { value, origin: Origin::Default })
+        (key.name, Resolved { value, origin: Origin::Default, below: None })
     };
     Values(KEYS.iter().map(resolve).collect())
 }
@@ -209,7 +223,7 @@ fn apply(
     {
         return Err(bad(format!("\"{other}\" sets the same thing; give only one of them")));
     }
-    values.0.insert(key.name, Resolved { value: Some(value), origin });
+    values.0.insert(key.name, Resolved { value: Some(value), origin, below: None });
     Ok(())
 }
 

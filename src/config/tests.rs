@@ -215,7 +215,9 @@ fn what_does_not_go_together_is_refused() {
 #[test]
 fn a_broker_resource_is_described_with_source_and_synonyms() {
     let config = with_flags(&[("num.partitions", "3")]).unwrap();
-    let entries = config.describe();
+    let none = std::collections::BTreeMap::new();
+    let entries = dynamic::EffectiveConfig::new(&config, dynamic::DynamicSettings { all: &none, own: &none })
+        .describe();
     assert_eq!(entries.len(), KEYS.len());
     let entry = entries.iter().find(|entry| entry.name == "num.partitions").unwrap();
     assert_eq!((entry.value.as_deref(), entry.source), (Some("3"), ConfigSource::StaticBroker));

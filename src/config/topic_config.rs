@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::entry::{ConfigEntry, ConfigSource, ConfigSynonym};
+use super::entry::{ConfigEntry, ConfigSource, ConfigSynonym, synonyms_of};
 use super::keys::{CLEANUP_POLICIES, COMPRESSION_TYPES, RATIO, TIMESTAMP_TYPES};
 use super::kind::{Kind, Value, Width, WireType, millis};
 use super::sources::Values;
@@ -27,6 +27,13 @@ pub struct TopicKey {
     broker_keys: &'static [(&'static str, i64)],
 }
 
+impl TopicKey {
+    /// Whether this broker's key gives its default.
+    pub(super) fn has_default_from(&self, name: &str) -> bool {
+        self.broker_keys.iter().any(|(broker_key, _)| *broker_key == name)
+    }
+}
+
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
@@ -43,6 +50,11 @@ const fn key(
 pub const PARTITIONER: &str = "tidemill.partitioner";
 /// The key that configures it.
 pub const PARTITIONER_CONFIG: &str = "tidemill.partitioner.config";
+
+/// Kafka's keys that throttle replication. There is none; but `kafka-reassign-partitions.sh --verify`
+/// takes them away, whether they are set or not.
+const REPLICATION_THROTTLES: &[&str] =
+    &["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
 
 const COMPACTION_LAG: Kind = Kind::Int { min: 0, max: i64::MAX, width: Width::Long };
 
@@ -355,7 +367,7 @@ pub fn alter(
     let new = match operation {
         ConfigOperation::Set(text) => Some(check_setting(name, &text)?),
         ConfigOperation::Delete => {
-            if find_topic_key(name).is_none() {
+            if find_topic_key(name).is_none() && !REPLICATION_THROTTLES.contains(&name) {
                 check_setting(name, "")?;
             }
             None
@@ -419,6 +431,10 @@ impl TopicConfig {
             }
         }
         let config = TopicConfig { partitioner: partitioner(&values)?, ..TopicConfig::typed(&values) };
+        if overrides.get("preallocate").is_some_and(|value| value == "true") {
+            let why = "preallocate: segment files grow as they are written; leave it at false";
+            return Err(InvalidTopicConfig(why.to_owned()));
+        }
         if config.min_compaction_lag > config.max_compaction_lag {
             return Err(InvalidTopicConfig(
                 "min.compaction.lag.ms must not be more than max.compaction.lag.ms".to_owned(),
@@ -560,7 +576,7 @@ impl TopicDefault {
             let resolved = values.resolved(name);
             let Some(value) = &resolved.value else { continue };
             let source = ConfigSource::of(&resolved.origin);
-            synonyms.push(ConfigSynonym { name: (*name).to_owned(), value: Some(value.to_string()), source });
+            synonyms.extend(synonyms_of(name, resolved));
             if found.is_none() {
                 found = Some((scaled(value, *factor), source));
             }

@@ -21,7 +21,7 @@ use super::os::{DirectoryLock, OsFiles};
 use super::path::{self, JOURNAL_DIRECTORY};
 use super::raw::{Opened, RawFiles};
 use super::registry::Registry;
-use super::{DirEntry, DiskError, DiskOptions, JournalPosition, JournalReplay, OpenMode, SimDisk};
+use super::{DirEntry, DiskError, DiskOptions, DiskSpace, JournalPosition, JournalReplay, OpenMode, SimDisk};
 
 /// One data directory; clones are the same.
 #[derive(Clone)]
@@ -294,6 +294,11 @@ impl Disk {
         path::check(path)?;
         self.shared.check("stat", path)?;
         self.shared.raw.exists(path).map_err(|error| DiskError::from_io("stat", path, error))
+    }
+
+    /// The room on the file system of the data directory; `None` if it does not say.
+    pub fn space(&self) -> Option<DiskSpace> {
+        self.shared.raw.space()
     }
 
     /// Makes the names in a directory durable.

@@ -109,6 +109,15 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// The room on a file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskSpace {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What this process may still write.
+    pub usable_bytes: u64,
+}
+
 /// What opening a data directory found in its journal and wrote again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct JournalReplay {

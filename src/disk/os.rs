@@ -6,11 +6,11 @@ use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, statvfs};
 
 use super::path::LOCK_FILE;
 use super::raw::Opened;
-use super::{DirEntry, DiskError, EntryKind, OpenMode};
+use super::{DirEntry, DiskError, DiskSpace, EntryKind, OpenMode};
 
 /// One data directory.
 pub(super) struct OsFiles {
@@ -54,6 +54,12 @@ impl OsFiles {
         file.write_all(std::process::id().to_string().as_bytes())
             .map_err(failed("write the lock file of"))?;
         Ok((OsFiles { root: root.to_owned() }, DirectoryLock { _file: file }))
+    }
+
+    pub(super) fn space(&self) -> Option<DiskSpace> {
+        let stat = statvfs(&self.root).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Some(DiskSpace { total_bytes: bytes(stat.f_blocks), usable_bytes: bytes(stat.f_bavail) })
     }
 
     fn full(&self, path: &str) -> PathBuf {

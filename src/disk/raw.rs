@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 
 use super::os::OsFiles;
 use super::sim::{SimDisk, SimFile};
-use super::{DirEntry, OpenMode};
+use super::{DirEntry, DiskSpace, OpenMode};
 
 /// Where the files are.
 pub(super) enum RawFiles {
@@ -75,6 +75,14 @@ impl RawFiles {
         match self {
             RawFiles::Os(os) => os.exists(path),
             RawFiles::Sim(sim) => sim.exists(path),
+        }
+    }
+
+    pub(super) fn space(&self) -> Option<DiskSpace> {
+        match self {
+            RawFiles::Os(os) => os.space(),
+            // It has no bound unless a test sets one.
+            RawFiles::Sim(_) => None,
         }
     }
 

@@ -12,28 +12,41 @@ use crate::handlers::reply::{Outcome, Reply, ResponseFrame};
 use crate::wire::api;
 use crate::wire::response::unsupported_api_versions;
 
-/// The features by which clients know what is on, with their levels: groups of the new protocol (KIP-848) and
-/// transactions V2 (KIP-890).
-const FEATURES: [(&str, i16); 2] = [("group.version", 1), ("transaction.version", 2)];
+/// A feature of the cluster (KIP-584).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Feature {
+    /// Its name.
+    pub name: &'static str,
+    /// The level at which this binary works, always.
+    pub level: i16,
+}
+
+/// What this binary can do, and by which clients know what is on: groups of the new protocol (KIP-848)
+/// and transactions V2 (KIP-890).
+pub const FEATURES: &[Feature] =
+    &[Feature { name: "group.version", level: 1 }, Feature { name: "transaction.version", level: 2 }];
 
 /// Answers the table of what is served.
 pub fn handle(context: &Context) -> Handled {
     let _request: ApiVersionsRequest = context.decode()?;
     let mut response = ApiVersionsResponse::default().with_api_keys(table());
     if context.version() >= 3 {
-        let supported = FEATURES.map(|(name, level)| {
-            SupportedFeatureKey::default().with_name(text(name)).with_min_version(0).with_max_version(level)
+        let supported = FEATURES.iter().map(|feature| {
+            SupportedFeatureKey::default()
+                .with_name(text(feature.name))
+                .with_min_version(feature.level)
+                .with_max_version(feature.level)
         });
-        let finalized = FEATURES.map(|(name, level)| {
+        let finalized = FEATURES.iter().map(|feature| {
             FinalizedFeatureKey::default()
-                .with_name(text(name))
-                .with_min_version_level(level)
-                .with_max_version_level(level)
+                .with_name(text(feature.name))
+                .with_min_version_level(feature.level)
+                .with_max_version_level(feature.level)
         });
         response = response
-            .with_supported_features(supported.to_vec())
+            .with_supported_features(supported.collect())
             .with_finalized_features_epoch(0)
-            .with_finalized_features(finalized.to_vec());
+            .with_finalized_features(finalized.collect());
     }
     context.respond(&response)
 }

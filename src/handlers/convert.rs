@@ -1,5 +1,7 @@
 //! From the wire's types to ours and back: sentinels end here.
 
+use std::time::Duration;
+
 use kafka_protocol::messages as wire;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
@@ -89,6 +91,11 @@ pub fn leader_epoch(epoch: i32) -> Option<LeaderEpoch> {
 /// A leader epoch for the wire; -1 for none.
 pub fn wire_leader_epoch(epoch: Option<LeaderEpoch>) -> i32 {
     epoch.map_or(-1, LeaderEpoch::value)
+}
+
+/// A duration in milliseconds for the wire; the longest that it can say for a longer one.
+pub fn wire_ms(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
 /// A broker's id for the wire.

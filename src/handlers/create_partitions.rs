@@ -8,6 +8,7 @@ use crate::broker::BrokerError;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{message, topic_name};
+use crate::quota::MutationRule;
 
 /// Grows topics, each on its own.
 pub async fn handle(context: Context) -> Handled {
@@ -41,8 +42,13 @@ async fn grow(
         let why = "every partition must be assigned to this broker alone";
         return Err(BrokerError::refused(ErrorCode::InvalidReplicaAssignment, why));
     }
-    match validate_only {
-        true => context.broker.validate_new_partitions(&name, topic.count),
-        false => context.broker.create_partitions(&name, topic.count).await,
+    context.broker.validate_new_partitions(&name, topic.count)?;
+    if validate_only {
+        return Ok(());
     }
+    // Since version 3 clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+    let rule = if context.version() >= 3 { MutationRule::Strict } else { MutationRule::Permissive };
+    let present = context.broker.metadata().topic(name.as_str()).map_or(0, |topic| topic.partition_count());
+    context.charge_mutations(rule, topic.count.saturating_sub(present))?;
+    context.broker.create_partitions(&name, topic.count).await
 }

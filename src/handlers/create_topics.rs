@@ -15,6 +15,7 @@ use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{message, text, topic_name, wire_topic_id};
 use crate::ids::TopicId;
 use crate::metadata::image::is_internal_name;
+use crate::quota::MutationRule;
 
 struct Created {
     topic_id: Option<TopicId>,
@@ -52,8 +53,16 @@ async fn create(
         let partitions = new.partitions.unwrap_or(default_partitions);
         return Ok(Created { topic_id: None, partitions, configs });
     }
+    context.broker.validate_new_topic(&new)?;
+    context
+        .charge_mutations(mutation_rule(context.version()), new.partitions.unwrap_or(default_partitions))?;
     let created = context.broker.create_topic(&new).await?;
     Ok(Created { topic_id: Some(created.id), partitions: created.partition_count(), configs })
+}
+
+/// Since version 6 clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+fn mutation_rule(version: i16) -> MutationRule {
+    if version >= 6 { MutationRule::Strict } else { MutationRule::Permissive }
 }
 
 fn new_topic(context: &Context, topic: &CreatableTopic) -> Result<NewTopic, BrokerError> {

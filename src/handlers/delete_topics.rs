@@ -9,6 +9,7 @@ use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{message, topic_id, topic_name, wire_topic};
 use crate::ids::TopicName;
+use crate::quota::MutationRule;
 
 /// Deletes topics, each on its own.
 pub async fn handle(context: Context) -> Handled {
@@ -19,12 +20,20 @@ pub async fn handle(context: Context) -> Handled {
     for topic in request.topics.iter().cloned().chain(named) {
         let name = name_of(&context, &topic);
         let deleted = match &name {
-            Ok(name) => context.broker.delete_topic(name).await,
+            Ok(name) => delete(&context, name).await,
             Err(code) => Err(BrokerError::refused(*code, "there is no topic of this id")),
         };
         responses.push(describe(context.version(), &topic, name.ok(), deleted));
     }
     context.respond(&DeleteTopicsResponse::default().with_responses(responses))
+}
+
+async fn delete(context: &Context, name: &TopicName) -> Result<(), BrokerError> {
+    // Since version 5 clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+    let rule = if context.version() >= 5 { MutationRule::Strict } else { MutationRule::Permissive };
+    let partitions = context.broker.metadata().topic(name.as_str()).map(|topic| topic.partition_count());
+    context.charge_mutations(rule, partitions.ok_or(BrokerError::UnknownPartition)?)?;
+    context.broker.delete_topic(name).await
 }
 
 fn name_of(context: &Context, topic: &DeleteTopicState) -> Result<TopicName, ErrorCode> {

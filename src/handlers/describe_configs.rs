@@ -12,7 +12,7 @@ use crate::config::ConfigEntry;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{message, text};
-use crate::handlers::incremental_alter_configs::{BROKER_RESOURCE, TOPIC_RESOURCE};
+use crate::handlers::incremental_alter_configs::{BROKER_RESOURCE, TOPIC_RESOURCE, broker_scope};
 use crate::metadata::decide::check_topic_name;
 
 /// Describes resources, each on its own.
@@ -47,14 +47,9 @@ fn entries(
                 None => Err((ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name:?}"))),
             }
         }
-        BROKER_RESOURCE if name == context.broker.broker_id().to_string() => {
-            Ok(context.broker.config().describe())
-        }
-        // The cluster-wide dynamic defaults: there are none.
-        BROKER_RESOURCE if name.is_empty() => Ok(Vec::new()),
         BROKER_RESOURCE => {
-            let why = format!("this is broker {}, not {name}", context.broker.broker_id());
-            Err((ErrorCode::InvalidRequest, why))
+            let scope = broker_scope(context, name).map_err(|error| (error.code(), error.explanation()))?;
+            Ok(context.broker.describe_broker_config(scope))
         }
         other => Err((ErrorCode::InvalidRequest, format!("resource type {other} has no configs here"))),
     }

@@ -8,10 +8,12 @@ use kafka_protocol::messages::ApiKey;
 use crate::broker::Broker;
 use crate::handlers::context::{BadRequest, Connection, Context, Handled};
 use crate::handlers::reply::{Outcome, Reply};
+use crate::handlers::throttle::{Timed, Usage};
 use crate::wire::request::{RequestError, RequestFrame};
 
 /// Runs a request's ordered part.
 pub async fn dispatch(broker: Arc<Broker>, connection: Arc<Connection>, frame: Bytes) -> Reply {
+    let frame_bytes = frame.len();
     let request = match RequestFrame::parse(frame) {
         Ok(request) => request,
         Err(RequestError::UnsupportedVersion { api_key: ApiKey::ApiVersions, correlation_id, .. }) => {
@@ -19,9 +21,21 @@ pub async fn dispatch(broker: Arc<Broker>, connection: Arc<Connection>, frame: B
         }
         Err(error) => return Reply::Now(Outcome::Close(error.to_string())),
     };
-    match handle(Context { broker, connection, request }).await {
+    let context = Context::new(broker, connection, request, frame_bytes);
+    let handled = match context.usage().cloned() {
+        None => handle(context).await,
+        Some(usage) => Timed::new(handle(context), Arc::clone(&usage)).await.map(|reply| timed(reply, usage)),
+    };
+    match handled {
         Ok(reply) => reply,
         Err(BadRequest(why)) => Reply::Now(Outcome::Close(why)),
+    }
+}
+
+fn timed(reply: Reply, usage: Arc<Usage>) -> Reply {
+    match reply {
+        Reply::Now(outcome) => Reply::Now(outcome),
+        Reply::Later(outcome) => Reply::later(Timed::new(outcome, usage)),
     }
 }
 
@@ -52,16 +66,27 @@ async fn handle(context: Context) -> Handled {
         ApiKey::WriteTxnMarkers => super::write_txn_markers::handle(context).await,
         ApiKey::TxnOffsetCommit => super::txn_offset_commit::handle(context).await,
         ApiKey::DescribeConfigs => super::describe_configs::handle(&context),
+        ApiKey::AlterConfigs => super::alter_configs::handle(context).await,
+        ApiKey::AlterReplicaLogDirs => super::alter_replica_log_dirs::handle(&context),
+        ApiKey::DescribeLogDirs => super::describe_log_dirs::handle(&context),
         ApiKey::CreatePartitions => super::create_partitions::handle(context).await,
         ApiKey::DeleteGroups => super::delete_groups::handle(context).await,
+        ApiKey::ElectLeaders => super::elect_leaders::handle(&context),
         ApiKey::IncrementalAlterConfigs => super::incremental_alter_configs::handle(context).await,
+        ApiKey::DescribeClientQuotas => super::describe_client_quotas::handle(&context),
+        ApiKey::AlterClientQuotas => super::alter_client_quotas::handle(context).await,
+        ApiKey::AlterPartitionReassignments => super::alter_partition_reassignments::handle(&context),
+        ApiKey::ListPartitionReassignments => super::list_partition_reassignments::handle(&context),
         ApiKey::OffsetDelete => super::offset_delete::handle(context).await,
+        ApiKey::UpdateFeatures => super::update_features::handle(&context),
         ApiKey::DescribeCluster => super::describe_cluster::handle(&context),
         ApiKey::DescribeProducers => super::describe_producers::handle(&context),
         ApiKey::DescribeTransactions => super::describe_transactions::handle(context).await,
         ApiKey::ListTransactions => super::list_transactions::handle(context).await,
         ApiKey::ConsumerGroupHeartbeat => super::consumer_group_heartbeat::handle(context).await,
         ApiKey::ConsumerGroupDescribe => super::consumer_group_describe::handle(context).await,
+        ApiKey::ListConfigResources => super::list_config_resources::handle(&context),
+        ApiKey::DescribeTopicPartitions => super::describe_topic_partitions::handle(&context),
         // The version table lets nothing else through.
         other => Err(BadRequest(format!("{other:?} is not served here"))),
     }

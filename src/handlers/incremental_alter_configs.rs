@@ -1,12 +1,14 @@
-//! IncrementalAlterConfigs, versions 0 and 1: topics' own settings (set, delete, append, subtract).
+//! IncrementalAlterConfigs, versions 0 and 1: topics' own settings, and those of brokers that give topics
+//! their defaults (set, delete, append, subtract).
 //!
-//! Left out: dynamic broker settings; they are refused with INVALID_REQUEST.
+//! Left out: brokers' other settings, which are read at start; they are refused with INVALID_REQUEST.
 
 use kafka_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+use kafka_protocol::protocol::StrBytes;
 
-use crate::broker::{BrokerError, ChangeMode};
+use crate::broker::{BrokerError, BrokerScope, ChangeMode};
 use crate::config::topic_config::ConfigOperation;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
@@ -22,9 +24,15 @@ pub const BROKER_RESOURCE: i8 = 4;
 pub async fn handle(context: Context) -> Handled {
     let request: IncrementalAlterConfigsRequest = context.decode()?;
     let mode = if request.validate_only { ChangeMode::ValidateOnly } else { ChangeMode::Apply };
+    let named: Vec<_> =
+        request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
-        let (code, why) = match alter(&context, &resource, mode).await {
+        let altered = match is_repeated(&named, resource.resource_type, &resource.resource_name) {
+            true => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the resource is named twice")),
+            false => alter(&context, &resource, mode).await,
+        };
+        let (code, why) = match altered {
             Ok(()) => (ErrorCode::None, String::new()),
             Err(error) => (error.code(), error.explanation()),
         };
@@ -39,6 +47,23 @@ pub async fn handle(context: Context) -> Handled {
     context.respond(&IncrementalAlterConfigsResponse::default().with_responses(responses))
 }
 
+/// The brokers that a resource's name means: none is all of them.
+pub fn broker_scope(context: &Context, name: &str) -> Result<BrokerScope, BrokerError> {
+    match name {
+        "" => Ok(BrokerScope::All),
+        name if name == context.broker.broker_id().to_string() => Ok(BrokerScope::This),
+        name => {
+            let why = format!("this is broker {}, not {name}", context.broker.broker_id());
+            Err(BrokerError::refused(ErrorCode::InvalidRequest, why))
+        }
+    }
+}
+
+/// Whether a request names a resource more than once: which of the changes is meant is not known.
+pub fn is_repeated(named: &[(i8, StrBytes)], kind: i8, name: &StrBytes) -> bool {
+    named.iter().filter(|(other_kind, other)| *other_kind == kind && other == name).count() > 1
+}
+
 async fn alter(
     context: &Context,
     resource: &AlterConfigsResource,
@@ -50,8 +75,8 @@ async fn alter(
             context.broker.alter_topic_configs(&name, operations(resource)?, mode).await
         }
         BROKER_RESOURCE => {
-            let why = "a broker's settings come from its file, environment and flags; they are not changed at run time";
-            Err(BrokerError::refused(ErrorCode::InvalidRequest, why))
+            let scope = broker_scope(context, &resource.resource_name)?;
+            context.broker.alter_broker_configs(scope, operations(resource)?, mode).await
         }
         other => {
             let why = format!("resource type {other} has no configs here");

@@ -1,7 +1,10 @@
 //! ListOffsets, versions 1 to 10: earliest (-2), latest (-1), largest timestamp (-3), earliest local
 //! (-4), latest tiered (-5), or the first record at or after a time.
 //!
-//! Nothing is tiered: the earliest local offset is the earliest, and there is no latest tiered one.
+//! A partition that is named twice is refused, and so is a special timestamp in a version from before
+//! there was one. Nothing is tiered: the earliest local offset is the earliest, and there is no latest tiered one.
+
+use std::collections::HashMap;
 
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
@@ -31,16 +34,38 @@ pub fn handle(context: &Context) -> Handled {
         ..2 => Isolation::ReadUncommitted,
         2.. => isolation(request.isolation_level),
     };
+    let mut named: HashMap<(kafka_protocol::messages::TopicName, i32), usize> = HashMap::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            *named.entry((topic.name.clone(), partition.partition_index)).or_default() += 1;
+        }
+    }
+    let is_repeated = |name: &kafka_protocol::messages::TopicName, index: i32| {
+        named.get(&(name.clone(), index)).is_some_and(|times| *times > 1)
+    };
     let topics = request.topics.into_iter().map(|topic| {
         let name = topic_name(&topic.name);
         let partitions = topic.partitions.iter().map(|partition| {
-            let found = look_up(context, &name, partition, isolation);
+            let found = match is_repeated(&topic.name, partition.partition_index) {
+                true => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the partition is named twice")),
+                false => look_up(context, &name, partition, isolation),
+            };
             describe(context.version(), partition.partition_index, found)
         });
         let partitions = partitions.collect();
         ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
     });
     context.respond(&ListOffsetsResponse::default().with_topics(topics.collect()))
+}
+
+/// The first version that knows a special timestamp (Kafka's `ReplicaManager`).
+const fn version_of(timestamp: i64) -> i16 {
+    match timestamp {
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        _ => 1,
+    }
 }
 
 fn look_up(
@@ -51,6 +76,10 @@ fn look_up(
 ) -> Result<Option<TimestampedOffset>, BrokerError> {
     let topic_partition =
         topic_partition(topic, partition.partition_index).ok_or(BrokerError::UnknownPartition)?;
+    if context.version() < version_of(partition.timestamp) {
+        let message = format!("this version does not know timestamp {}", partition.timestamp);
+        return Err(BrokerError::refused(ErrorCode::UnsupportedVersion, message));
+    }
     let query = match partition.timestamp {
         LATEST => OffsetQuery::Latest,
         EARLIEST | EARLIEST_LOCAL => OffsetQuery::Earliest,

@@ -68,7 +68,7 @@ pub async fn handle(context: Context) -> Handled {
         topics.push(AppendedTopic { topic, partitions });
     }
     match acks {
-        0 => Ok(without_answer(&context, topics)),
+        0 => Ok(without_answer(context, topics)),
         _ => answer(context, topics),
     }
 }
@@ -106,6 +106,7 @@ fn topic_of(context: &Context, topic: &TopicProduceData) -> Result<TopicName, Br
 fn answer(context: Context, mut topics: Vec<AppendedTopic>) -> Handled {
     let broker = Arc::clone(&context.broker);
     let version = context.version();
+    let charged = context.clone();
     context.respond_later(async move {
         let mut responses = Vec::with_capacity(topics.len());
         // All partitions share one journal: durable up to the last is durable for all.
@@ -121,6 +122,7 @@ fn answer(context: Context, mut topics: Vec<AppendedTopic>) -> Handled {
             });
         }
         tell(pending, durable.as_ref().err()).await;
+        charged.charge_produced();
         ProduceResponse::default().with_responses(responses)
     })
 }
@@ -180,7 +182,7 @@ fn record_error(refusal: &RecordRefusal) -> BatchIndexAndErrorMessage {
 }
 
 /// acks=0: records still become readable only once they are durable.
-fn without_answer(context: &Context, mut topics: Vec<AppendedTopic>) -> Reply {
+fn without_answer(context: Context, mut topics: Vec<AppendedTopic>) -> Reply {
     let position = last_position(&topics);
     let pending = pending(&mut topics);
     let mut appended = Vec::new();
@@ -199,6 +201,7 @@ fn without_answer(context: &Context, mut topics: Vec<AppendedTopic>) -> Reply {
             appended.iter().for_each(|partition| partition.advance_high_watermark());
         }
         tell(pending, durable.as_ref().err()).await;
-        Outcome::Silence
+        context.charge_produced();
+        Outcome::Silence(context.throttle())
     })
 }

@@ -5,6 +5,7 @@
 //! polls, rebalances) goes into `Reply::Later`, and the connection reads on meanwhile.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -24,11 +25,13 @@ pub enum Piece {
 pub struct ResponseFrame {
     /// The parts, in order.
     pub pieces: Vec<Piece>,
+    /// For how long nothing more is to be read from the client, for its quota's sake (KIP-219).
+    pub throttle: Duration,
 }
 
 impl From<Bytes> for ResponseFrame {
     fn from(bytes: Bytes) -> Self {
-        ResponseFrame { pieces: vec![Piece::Bytes(bytes)] }
+        ResponseFrame { pieces: vec![Piece::Bytes(bytes)], throttle: Duration::ZERO }
     }
 }
 
@@ -37,8 +40,8 @@ impl From<Bytes> for ResponseFrame {
 pub enum Outcome {
     /// The client gets this.
     Respond(ResponseFrame),
-    /// The client expects nothing (acks=0).
-    Silence,
+    /// The client expects nothing (acks=0), and is not read from for so long.
+    Silence(Duration),
     /// The connection cannot go on, for this reason.
     Close(String),
 }
@@ -49,6 +52,17 @@ pub enum Reply {
     Now(Outcome),
     /// Known later; responses still leave in the order of the requests.
     Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+}
+
+impl Outcome {
+    /// For how long nothing more is to be read from the client.
+    pub fn throttle(&self) -> Duration {
+        match self {
+            Outcome::Respond(frame) => frame.throttle,
+            Outcome::Silence(throttle) => *throttle,
+            Outcome::Close(_) => Duration::ZERO,
+        }
+    }
 }
 
 impl Reply {

@@ -259,6 +259,7 @@ impl Log {
             max_timestamp: header.max_timestamp,
             last_offset: header.last_offset(),
             now: place.now,
+            roll_ms: self.active_roll_ms(),
         };
         match self.active().fits(&self.config, incoming) {
             Fits::Yes => {}

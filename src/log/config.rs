@@ -1,7 +1,7 @@
 //! The topic configuration that a log heeds, with Kafka's defaults. Values are checked where they
 //! are set; this room only keeps them within what its files can hold.
 
-use crate::wire::record_batch::TimestampType;
+use crate::wire::record_batch::{Compression, TimestampType};
 
 /// What becomes of old records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +39,10 @@ pub struct LogConfig {
     pub segment_bytes_max: u64,
     /// `segment.ms`.
     pub segment_ms: u64,
+    /// `segment.jitter.ms`.
+    pub segment_jitter_ms: u64,
+    /// `compression.type`; none keeps batches as producers sent them.
+    pub compression: Option<Compression>,
     /// `retention.ms`; none keeps for ever.
     pub retention_ms: Option<u64>,
     /// `retention.bytes`; none is without bound.
@@ -77,6 +81,8 @@ impl Default for LogConfig {
         LogConfig {
             segment_bytes_max: 1 << 30,
             segment_ms: 7 * DAY_MS,
+            segment_jitter_ms: 0,
+            compression: None,
             retention_ms: Some(7 * DAY_MS),
             retention_bytes: None,
             index_interval_bytes: 4096,
@@ -105,8 +111,20 @@ impl LogConfig {
         }
     }
 
+    /// The same for one segment: up to `segment.jitter.ms` earlier, by chance that its seed decides.
+    pub(super) fn jittered_roll_ms(&self, seed: u64) -> u64 {
+        let roll_ms = self.roll_ms();
+        match self.segment_jitter_ms.min(roll_ms) {
+            0 => roll_ms,
+            jitter_ms => roll_ms - seed % jitter_ms,
+        }
+    }
+
     /// Positions in an index are 32 bits wide, whatever the configuration says.
     pub(super) fn segment_bytes_limit(&self) -> u64 {
         self.segment_bytes_max.min(i32::MAX as u64)
     }
 }
+
+#[cfg(test)]
+mod tests;

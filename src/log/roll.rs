@@ -2,6 +2,8 @@
 //! A roll never waits for the disk: what it writes is made durable by the flush that moves the
 //! recovery point past it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::producer_snapshot;
 use super::recovery::parent_of;
 use super::segment::{SNAPSHOT, Segment, path_of};
@@ -16,11 +18,19 @@ impl Log {
     pub fn roll_if_due(&mut self, now: Timestamp) -> Result<(), LogError> {
         self.check_failed()?;
         let age_ms = now.since(self.active().created).as_millis();
-        if self.active().size > 0 && age_ms > u128::from(self.config.roll_ms()) {
+        if self.active().size > 0 && age_ms > u128::from(self.active_roll_ms()) {
             let rolled = self.roll_to(self.log_end_offset(), now);
             self.guard(rolled)?;
         }
         Ok(())
+    }
+
+    /// After how long the active segment is closed: the logs of a topic, begun together, do not all
+    /// roll together.
+    pub(super) fn active_roll_ms(&self) -> u64 {
+        let mut seed = DefaultHasher::new();
+        (&self.directory, self.active().base_offset).hash(&mut seed);
+        self.config.jittered_roll_ms(seed.finish())
     }
 
     /// Closes the active segment and begins one at `base_offset`, at or after the log's end.

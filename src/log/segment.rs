@@ -76,6 +76,8 @@ pub(super) struct Incoming {
     pub(super) max_timestamp: i64,
     pub(super) last_offset: Offset,
     pub(super) now: Timestamp,
+    /// After how long the segment is closed.
+    pub(super) roll_ms: u64,
 }
 
 /// Whether a batch fits a segment.
@@ -214,7 +216,7 @@ impl Segment {
             }
             Some(_) | None => incoming.now.ms().saturating_sub(self.created.ms()),
         };
-        let too_old = u64::try_from(waited_ms).is_ok_and(|waited| waited > config.roll_ms());
+        let too_old = u64::try_from(waited_ms).is_ok_and(|waited| waited > incoming.roll_ms);
         let too_large = self.size + incoming.bytes > config.segment_bytes_limit();
         let index_bytes = (self.offsets.len() * 8).max((self.times.len() + 1) * 12) as u64;
         let index_full = index_bytes >= config.segment_index_bytes_max.max(24);

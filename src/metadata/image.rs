@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::ids::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName};
 use crate::metadata::record::MetadataRecord;
+use crate::quota::{ClientQuotas, QuotaEntity, QuotaKind, QuotaValue};
 
 /// One partition as the metadata sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,6 +79,8 @@ pub struct MetadataImage {
     ingresses: BTreeMap<TopicName, TopicName>,
     names: BTreeMap<TopicId, TopicName>,
     broker_configs: BTreeMap<String, String>,
+    own_broker_configs: BTreeMap<i32, BTreeMap<String, String>>,
+    client_quotas: Arc<ClientQuotas>,
     next_producer_id: Option<ProducerId>,
     deployments: BTreeMap<String, Vec<u8>>,
 }
@@ -108,9 +111,19 @@ impl MetadataImage {
         self.topics.get(self.ingresses.get(topic)?)
     }
 
-    /// Broker-level dynamic settings.
+    /// The dynamic settings of all brokers.
     pub fn broker_configs(&self) -> &BTreeMap<String, String> {
         &self.broker_configs
+    }
+
+    /// The dynamic settings of one broker, where it has any.
+    pub fn own_broker_configs(&self, broker: BrokerId) -> Option<&BTreeMap<String, String>> {
+        self.own_broker_configs.get(&broker.value())
+    }
+
+    /// The quotas of clients.
+    pub fn client_quotas(&self) -> &ClientQuotas {
+        &self.client_quotas
     }
 
     /// The first producer id that no block has covered yet.
@@ -145,6 +158,13 @@ impl MetadataImage {
             MetadataRecord::BrokerConfig { key, value } => {
                 set_or_remove(&mut self.broker_configs, key, value.as_deref());
             }
+            MetadataRecord::OwnBrokerConfig { broker_id, key, value } => {
+                let own = self.own_broker_configs.entry(*broker_id).or_default();
+                set_or_remove(own, key, value.as_deref());
+            }
+            MetadataRecord::ClientQuota { entity, key, value } => {
+                self.apply_quota(entity, key, value.as_deref());
+            }
             MetadataRecord::ProducerIds { next_producer_id } => {
                 self.next_producer_id = ProducerId::from_wire(*next_producer_id);
             }
@@ -157,6 +177,16 @@ impl MetadataImage {
                 }
             },
         }
+    }
+
+    /// A quota that this build does not know is not enforced.
+    fn apply_quota(&mut self, entity: &[(String, Option<String>)], key: &str, value: Option<&str>) {
+        let (Ok(entity), Some(kind)) = (QuotaEntity::of_pairs(entity), QuotaKind::of_key(key)) else {
+            return;
+        };
+        let value = value.and_then(|text| text.parse().ok());
+        let value = value.and_then(|number| QuotaValue::new(kind, number).ok());
+        Arc::make_mut(&mut self.client_quotas).set(&entity, kind, value);
     }
 
     fn topic_mut(&mut self, topic_id: [u8; 16]) -> Option<&mut TopicImage> {

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The version that this build writes.
-const VERSION: u16 = 1;
+/// The newest version that this build reads.
+const VERSION: u16 = 2;
 
 /// One change of the cluster's metadata.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -64,6 +64,24 @@ pub enum MetadataRecord {
         /// The value; `None` removes the setting.
         value: Option<String>,
     },
+    /// A dynamic setting of one broker, which wins over `BrokerConfig`. Since version 2.
+    OwnBrokerConfig {
+        /// The broker.
+        broker_id: i32,
+        /// Kafka's broker-level key.
+        key: String,
+        /// The value; `None` removes the setting.
+        value: Option<String>,
+    },
+    /// A client quota (KIP-546), or its end. Since version 2.
+    ClientQuota {
+        /// Kafka's entity types with names; no name is the default.
+        entity: Vec<(String, Option<String>)>,
+        /// Kafka's key.
+        key: String,
+        /// The limit, as a decimal number; `None` takes it away.
+        value: Option<String>,
+    },
     /// Producer ids below this one have been given to brokers in blocks and never come again.
     ProducerIds {
         /// The first id that is still free.
@@ -98,8 +116,24 @@ pub enum RecordError {
 impl MetadataRecord {
     /// The bytes that the log holds.
     pub fn encode(&self) -> Vec<u8> {
-        let envelope = Envelope { version: VERSION, record: self.clone() };
+        let envelope = Envelope { version: self.version(), record: self.clone() };
         rmp_serde::to_vec_named(&envelope).expect("plain data always encodes into memory")
+    }
+
+    /// The oldest version that has this record: an older build reads what it can.
+    const fn version(&self) -> u16 {
+        match self {
+            MetadataRecord::ClientQuota { .. } | MetadataRecord::OwnBrokerConfig { .. } => 2,
+            MetadataRecord::Cluster { .. }
+            | MetadataRecord::RegisterBroker { .. }
+            | MetadataRecord::Topic { .. }
+            | MetadataRecord::Partition { .. }
+            | MetadataRecord::RemoveTopic { .. }
+            | MetadataRecord::TopicConfig { .. }
+            | MetadataRecord::BrokerConfig { .. }
+            | MetadataRecord::ProducerIds { .. }
+            | MetadataRecord::Deployment { .. } => 1,
+        }
     }
 
     /// The record of stored bytes.

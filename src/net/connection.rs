@@ -13,6 +13,7 @@ use futures_util::stream::FuturesOrdered;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::handlers::{self, Connection, Outcome, Piece, Reply};
@@ -48,12 +49,15 @@ struct Loop {
     buffer: BytesMut,
     ordered: Option<Ordered>,
     pending: FuturesOrdered<Pending>,
+    /// Nothing is read before, for the sake of the client's quota (KIP-219).
+    muted_until: Option<Instant>,
 }
 
 enum Happened {
     Read(io::Result<usize>),
     Ordered(Reply),
     Done(Outcome),
+    Unmuted,
     Idle,
     Shutdown,
 }
@@ -69,7 +73,13 @@ pub async fn serve_connection(
 ) {
     let connection = Arc::new(connection);
     let peer = connection.client_address;
-    let mut state = Loop { limits, buffer: BytesMut::new(), ordered: None, pending: FuturesOrdered::new() };
+    let mut state = Loop {
+        limits,
+        buffer: BytesMut::new(),
+        ordered: None,
+        pending: FuturesOrdered::new(),
+        muted_until: None,
+    };
     loop {
         if let Err(error) = state.start_next(&broker, &connection) {
             tracing::info!(%peer, %error, "closing a connection");
@@ -85,6 +95,10 @@ pub async fn serve_connection(
                 None
             }
             Happened::Done(outcome) => state.respond(&mut stream, outcome).await.err(),
+            Happened::Unmuted => {
+                state.muted_until = None;
+                None
+            }
             Happened::Idle => Some("silent for too long".to_owned()),
         };
         if let Some(why) = closed {
@@ -97,7 +111,7 @@ pub async fn serve_connection(
 impl Loop {
     /// Takes whole frames out of the buffer and runs their ordered parts as far as they go at once.
     fn start_next(&mut self, broker: &Arc<Broker>, connection: &Arc<Connection>) -> Result<(), FrameError> {
-        while self.ordered.is_none() && self.pending.len() < self.limits.requests_in_flight_max {
+        while self.may_start() {
             let Some(frame) = self.take_frame()? else { return Ok(()) };
             let mut ordered: Ordered =
                 Box::pin(handlers::dispatch(Arc::clone(broker), Arc::clone(connection), frame));
@@ -109,25 +123,43 @@ impl Loop {
         Ok(())
     }
 
+    fn may_start(&self) -> bool {
+        let is_muted = self.muted_until.is_some();
+        self.ordered.is_none() && !is_muted && self.pending.len() < self.limits.requests_in_flight_max
+    }
+
+    /// Answers go out; requests wait, in the socket.
+    fn mute(&mut self, throttle: Duration) {
+        if !throttle.is_zero() {
+            self.muted_until = self.muted_until.max(Some(Instant::now() + throttle));
+        }
+    }
+
     fn take_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         next_frame(&mut self.buffer, self.limits.request_bytes_max)
     }
 
     fn push(&mut self, reply: Reply) {
         match reply {
-            Reply::Now(outcome) => self.pending.push_back(Box::pin(std::future::ready(outcome))),
+            Reply::Now(outcome) => {
+                // Before the next request of the same client is taken from the buffer.
+                self.mute(outcome.throttle());
+                self.pending.push_back(Box::pin(std::future::ready(outcome)));
+            }
             Reply::Later(outcome) => self.pending.push_back(outcome),
         }
     }
 
     async fn next_event(&mut self, stream: &mut TcpStream, shutdown: &mut watch::Receiver<bool>) -> Happened {
         let is_quiet = self.ordered.is_none() && self.pending.is_empty();
-        let may_read = self.ordered.is_none() && self.pending.len() < self.limits.requests_in_flight_max;
+        let may_read = self.may_start();
+        let muted_until = self.muted_until;
         tokio::select! {
             biased;
             Some(outcome) = self.pending.next(), if !self.pending.is_empty() => Happened::Done(outcome),
             reply = poll_ordered(&mut self.ordered) => Happened::Ordered(reply),
             read = read_more(stream, &mut self.buffer), if may_read => Happened::Read(read),
+            () = unmuted(muted_until), if muted_until.is_some() => Happened::Unmuted,
             () = tokio::time::sleep(self.limits.idle_max), if is_quiet => Happened::Idle,
             _ = shutdown.wait_for(|stop| *stop), if is_quiet => Happened::Shutdown,
         }
@@ -139,9 +171,10 @@ impl Loop {
         let mut next = Some(outcome);
         let mut closing = None;
         while let Some(outcome) = next.take() {
+            self.mute(outcome.throttle());
             match outcome {
                 Outcome::Respond(frame) => pieces.extend(frame.pieces),
-                Outcome::Silence => {}
+                Outcome::Silence(_) => {}
                 Outcome::Close(why) => {
                     closing = Some(why);
                     break;
@@ -153,6 +186,13 @@ impl Loop {
         }
         write_pieces(stream, pieces).await.map_err(|error| error.to_string())?;
         closing.map_or(Ok(()), Err)
+    }
+}
+
+async fn unmuted(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

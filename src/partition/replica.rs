@@ -388,6 +388,11 @@ impl Partition {
         deleted.map_err(read_failed)
     }
 
+    /// The topic settings that its log heeds.
+    pub fn config(&self) -> LogConfig {
+        self.state.lock().log.config().clone()
+    }
+
     /// Takes over changed topic settings.
     pub fn set_config(&self, config: LogConfig) {
         self.state.lock().log.set_config(config);

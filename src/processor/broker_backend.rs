@@ -177,6 +177,7 @@ impl BrokerBackend {
         let topic_id = self.broker.partition(partition)?.topic_id();
         let wanted = FetchPartition {
             topic_partition: partition.clone(),
+            topic_id: None,
             offset: from,
             bytes_max,
             current_leader_epoch: None,

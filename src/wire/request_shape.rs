@@ -19,6 +19,9 @@ const NEVER: i16 = i16::MAX;
 /// some hundred in memory. Ten times what a request for every partition of a huge cluster has.
 const ELEMENTS_MAX: usize = 1_000_000;
 
+/// The byte before an optional structure that is there; -1 stands before none.
+const PRESENT: u8 = 1;
+
 /// A structure: fields in wire order.
 #[derive(Debug)]
 pub(in crate::wire) struct Shape {
@@ -57,6 +60,8 @@ enum Kind {
     Blob,
     /// A structure.
     One(&'static Shape),
+    /// A structure, perhaps null: one byte says which.
+    Optional(&'static Shape),
     /// A list of values of so many bytes.
     Fixeds(usize),
     /// A list of strings.
@@ -106,6 +111,10 @@ impl Walk<'_> {
                 self.reader.take(bytes).map(drop).ok_or(name)
             }
             Kind::One(shape) => self.structure(shape),
+            Kind::Optional(shape) => match self.reader.take(1).ok_or(name)? {
+                [PRESENT] => self.structure(shape),
+                _ => Ok(()),
+            },
             Kind::Fixeds(bytes) => {
                 let count = self.length(encoding).ok_or(name)?;
                 let bytes = count.checked_mul(*bytes).ok_or(name)?;

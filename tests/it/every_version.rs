@@ -1,6 +1,7 @@
 //! Every version of every API that the broker advertises, sent over a socket: the answer must decode
 //! at that version, use every byte, and say that it went well.
 
+mod administration;
 mod requests;
 
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};

@@ -8,6 +8,7 @@
 
 mod fixture;
 
+mod administration;
 mod bad_input;
 #[cfg(feature = "client")]
 mod compaction;
@@ -15,6 +16,7 @@ mod compaction;
 mod consumer_groups;
 mod dead_letters;
 mod every_version;
+mod fetch_sessions;
 mod full_disk;
 #[cfg(feature = "client")]
 mod groups;
@@ -27,11 +29,13 @@ mod partitioners;
 mod processors;
 #[cfg(feature = "client")]
 mod produce_fetch;
+mod quotas;
 mod regression;
 mod startup;
 #[cfg(all(feature = "client", feature = "wasm"))]
 mod state;
 mod tidy;
+mod topic_settings;
 #[cfg(feature = "client")]
 mod topics;
 #[cfg(feature = "client")]

@@ -113,6 +113,7 @@ fn incremental_changes_set_delete_append_and_subtract() {
         change("retention.ms", ConfigOperation::Append("5".to_owned())).unwrap_err().0.contains("not a list")
     );
     assert!(change("retention.secs", ConfigOperation::Delete).is_err());
+    assert!(change("leader.replication.throttled.replicas", ConfigOperation::Delete).is_ok());
     let after = change("retention.ms", ConfigOperation::Delete).unwrap();
     assert_eq!(after, settings(&[("cleanup.policy", "compact")]));
 }

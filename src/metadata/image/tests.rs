@@ -63,3 +63,22 @@ fn applying_the_same_records_twice_changes_nothing() {
     records.iter().skip(1).for_each(|record| last_again.apply(record));
     assert_eq!(once, last_again);
 }
+
+#[test]
+fn quotas_are_set_changed_and_taken_away() {
+    let quota = |value: Option<&str>| MetadataRecord::ClientQuota {
+        entity: vec![("user".to_owned(), Some("ann".to_owned()))],
+        key: "producer_byte_rate".to_owned(),
+        value: value.map(str::to_owned),
+    };
+    let mut image = image_of(&[quota(Some("1000")), quota(Some("2000"))]);
+    let filter = crate::quota::Filter::new(Vec::new(), false).expect("takes all");
+    let values: Vec<f64> = image
+        .client_quotas()
+        .describe(&filter)
+        .flat_map(|(_, quotas)| quotas.values().map(|value| value.value()))
+        .collect();
+    assert_eq!(values, [2000.0]);
+    image.apply(&quota(None));
+    assert!(image.client_quotas().is_empty());
+}

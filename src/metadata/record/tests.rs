@@ -14,6 +14,16 @@ fn a_record_survives_the_way_to_bytes_and_back() {
 }
 
 #[test]
+fn quotas_are_kept_with_their_default_entities() {
+    let record = MetadataRecord::ClientQuota {
+        entity: vec![("user".to_owned(), None), ("client-id".to_owned(), Some("app".to_owned()))],
+        key: "request_percentage".to_owned(),
+        value: Some("12.5".to_owned()),
+    };
+    assert_eq!(MetadataRecord::decode(&record.encode()), Ok(record));
+}
+
+#[test]
 fn a_newer_version_and_garbage_are_refused_in_words() {
     #[derive(Serialize)]
     struct Newer {

@@ -97,6 +97,13 @@ fn put_record(out: &mut Vec<u8>, timestamp_delta: i64, offset_delta: i32, body: 
     out.extend_from_slice(body);
 }
 
+/// What a batch becomes, beside its records.
+#[derive(Clone, Copy)]
+struct Rebuild {
+    codec: Compression,
+    more_attributes: i16,
+}
+
 impl RecordBatch {
     /// This batch with other records, which [`Records::rewritten`] made of its own: in the same codec, with
     /// the largest timestamp and the CRC that follow from them.
@@ -106,7 +113,7 @@ impl RecordBatch {
     /// anybody: librdkafka takes an answer of nothing but empty data batches for one that was cut off, asks
     /// for twice as much each time, and ends with an error.
     pub fn with_records(&self, records: &Records, keys: KeyRule) -> Result<RecordBatch, BatchError> {
-        self.rebuilt(records, keys, 0)
+        self.rebuilt(records, keys, Rebuild { codec: self.header().compression, more_attributes: 0 })
     }
 
     /// The same, with the moment from which compaction may drop the batch's tombstones, or its marker
@@ -116,15 +123,24 @@ impl RecordBatch {
         records: &Records,
         horizon: Timestamp,
     ) -> Result<RecordBatch, BatchError> {
-        self.rebuilt(&records.rebased(horizon.ms())?, KeyRule::Optional, DELETE_HORIZON_BIT)
+        let rebuild = Rebuild { codec: self.header().compression, more_attributes: DELETE_HORIZON_BIT };
+        self.rebuilt(&records.rebased(horizon.ms())?, KeyRule::Optional, rebuild)
     }
 
-    fn rebuilt(
+    /// The same records in another codec (`compression.type`); a batch without records names none.
+    pub fn recompressed(
         &self,
-        records: &Records,
-        keys: KeyRule,
-        more_attributes: i16,
+        codec: Compression,
+        decompressed_bytes_max: usize,
     ) -> Result<RecordBatch, BatchError> {
+        if self.header().compression == codec || self.header().record_count == 0 {
+            return Ok(self.clone());
+        }
+        let records = self.records(decompressed_bytes_max)?;
+        self.rebuilt(&records, KeyRule::Optional, Rebuild { codec, more_attributes: 0 })
+    }
+
+    fn rebuilt(&self, records: &Records, keys: KeyRule, rebuild: Rebuild) -> Result<RecordBatch, BatchError> {
         let header = self.header();
         let mut max_timestamp = None;
         for record in records {
@@ -141,7 +157,7 @@ impl RecordBatch {
         };
         let codec = match records.record_count() {
             0 => Compression::None,
-            _ => header.compression,
+            _ => rebuild.codec,
         };
         let region = match codec {
             Compression::None => records.bytes().clone(),
@@ -153,7 +169,8 @@ impl RecordBatch {
         let length = HEADER_BYTES - LOG_OVERHEAD_BYTES + region.len();
         let length = i32::try_from(length).map_err(|_| BatchError::Header("it grew beyond 2 GiB"))?;
         let control = if records.record_count() == 0 { CONTROL_BIT } else { 0 };
-        let attributes = self.attributes() & !CODEC_MASK | codec.attribute_bits() | control | more_attributes;
+        let attributes = self.attributes() & !CODEC_MASK | codec.attribute_bits() | control;
+        let attributes = attributes | rebuild.more_attributes;
         let mut put = |at: usize, bytes: &[u8]| fixed[at..at + bytes.len()].copy_from_slice(bytes);
         put(8, &length.to_be_bytes());
         put(ATTRIBUTES_AT, &attributes.to_be_bytes());

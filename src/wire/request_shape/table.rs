@@ -4,7 +4,7 @@
 //! A field that a version does not have is marked with the versions that do; tagged fields (KIP-482)
 //! stand apart. Tests hold this table against the codec crate for every version.
 
-use super::Kind::{Blob, Fixed, Fixeds, Many, One, Text, Texts};
+use super::Kind::{Blob, Fixed, Fixeds, Many, One, Optional, Text, Texts};
 use super::{Field, NEVER, Shape, Tagged};
 
 macro_rules! shape {
@@ -425,4 +425,109 @@ shape!(CONSUMER_GROUP_HEARTBEAT_TOPIC, flexible 0, {
 shape!(CONSUMER_GROUP_DESCRIBE_REQUEST, flexible 0, {
     group_ids => Texts,
     include_authorized_operations => Fixed(1),
+});
+shape!(ALTER_CONFIGS_REQUEST, flexible 2, {
+    resources => Many(&WHOLE_CONFIGS_RESOURCE),
+    validate_only => Fixed(1),
+});
+shape!(WHOLE_CONFIGS_RESOURCE, flexible 2, {
+    resource_type => Fixed(1),
+    resource_name => Text,
+    configs => Many(&WHOLE_CONFIG),
+});
+shape!(WHOLE_CONFIG, flexible 2, {
+    name => Text,
+    value => Text,
+});
+shape!(ALTER_REPLICA_LOG_DIRS_REQUEST, flexible 2, {
+    dirs => Many(&ALTER_REPLICA_LOG_DIR),
+});
+shape!(ALTER_REPLICA_LOG_DIR, flexible 2, {
+    path => Text,
+    topics => Many(&LOG_DIR_TOPIC),
+});
+shape!(LOG_DIR_TOPIC, flexible 2, {
+    topic => Text,
+    partitions => Fixeds(4),
+});
+shape!(DESCRIBE_LOG_DIRS_REQUEST, flexible 2, {
+    topics => Many(&LOG_DIR_TOPIC),
+});
+shape!(ELECT_LEADERS_REQUEST, flexible 2, {
+    election_type from 1 => Fixed(1),
+    topic_partitions => Many(&ELECT_LEADERS_TOPIC),
+    timeout_ms => Fixed(4),
+});
+shape!(ELECT_LEADERS_TOPIC, flexible 2, {
+    topic => Text,
+    partitions => Fixeds(4),
+});
+shape!(ALTER_PARTITION_REASSIGNMENTS_REQUEST, flexible 0, {
+    timeout_ms => Fixed(4),
+    allow_replication_factor_change from 1 => Fixed(1),
+    topics => Many(&REASSIGNABLE_TOPIC),
+});
+shape!(REASSIGNABLE_TOPIC, flexible 0, {
+    name => Text,
+    partitions => Many(&REASSIGNABLE_PARTITION),
+});
+shape!(REASSIGNABLE_PARTITION, flexible 0, {
+    partition_index => Fixed(4),
+    replicas => Fixeds(4),
+});
+shape!(LIST_PARTITION_REASSIGNMENTS_REQUEST, flexible 0, {
+    timeout_ms => Fixed(4),
+    topics => Many(&TOPIC_REQUEST),
+});
+shape!(UPDATE_FEATURES_REQUEST, flexible 0, {
+    timeout_ms => Fixed(4),
+    feature_updates => Many(&FEATURE_UPDATE),
+    validate_only from 1 => Fixed(1),
+});
+shape!(FEATURE_UPDATE, flexible 0, {
+    feature => Text,
+    max_version_level => Fixed(2),
+    allow_downgrade until 0 => Fixed(1),
+    upgrade_type from 1 => Fixed(1),
+});
+shape!(DESCRIBE_CLIENT_QUOTAS_REQUEST, flexible 1, {
+    components => Many(&QUOTA_COMPONENT),
+    strict => Fixed(1),
+});
+shape!(QUOTA_COMPONENT, flexible 1, {
+    entity_type => Text,
+    match_type => Fixed(1),
+    match_value => Text,
+});
+shape!(ALTER_CLIENT_QUOTAS_REQUEST, flexible 1, {
+    entries => Many(&QUOTA_ENTRY),
+    validate_only => Fixed(1),
+});
+shape!(QUOTA_ENTRY, flexible 1, {
+    entity => Many(&QUOTA_ENTITY),
+    ops => Many(&QUOTA_OPERATION),
+});
+shape!(QUOTA_ENTITY, flexible 1, {
+    entity_type => Text,
+    entity_name => Text,
+});
+shape!(QUOTA_OPERATION, flexible 1, {
+    key => Text,
+    value => Fixed(8),
+    remove => Fixed(1),
+});
+shape!(LIST_CONFIG_RESOURCES_REQUEST, flexible 0, {
+    resource_types from 1 => Fixeds(1),
+});
+shape!(DESCRIBE_TOPIC_PARTITIONS_REQUEST, flexible 0, {
+    topics => Many(&DESCRIBE_TOPIC_PARTITIONS_TOPIC),
+    response_partition_limit => Fixed(4),
+    cursor => Optional(&TOPIC_PARTITION_CURSOR),
+});
+shape!(DESCRIBE_TOPIC_PARTITIONS_TOPIC, flexible 0, {
+    name => Text,
+});
+shape!(TOPIC_PARTITION_CURSOR, flexible 0, {
+    topic_name => Text,
+    partition_index => Fixed(4),
 });

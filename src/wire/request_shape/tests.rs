@@ -76,6 +76,13 @@ impl Filler {
                 self.out.extend(std::iter::repeat_n(0xee, length));
             }
             Kind::One(shape) => self.structure(shape),
+            Kind::Optional(shape) => match self.choose(2) {
+                0 => self.out.push(0xff),
+                _ => {
+                    self.out.push(PRESENT);
+                    self.structure(shape);
+                }
+            },
             Kind::Fixeds(bytes) => self.list(flexible, |filler| filler.fixed(*bytes)),
             Kind::Texts => self.list(flexible, |filler| filler.field(&Kind::Text, flexible)),
             Kind::Many(shape) => self.list(flexible, |filler| filler.structure(shape)),

@@ -54,6 +54,27 @@ enum Change {
     Replace(Option<i64>, Vec<u8>),
 }
 
+#[test]
+fn a_batch_in_another_codec_has_the_same_records_and_the_same_producer() {
+    let records = [(5, Some(b"k".to_vec()), Some(vec![7; 3000])), (9, None, None), (2, None, Some(vec![]))];
+    let codecs =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    for from in codecs {
+        let before = batch(&records, from);
+        for to in codecs {
+            let after = before.recompressed(to, DECOMPRESSED_BYTES_MAX).unwrap();
+            assert_eq!(after.header().compression, to);
+            assert_eq!(content(&after), content(&before), "{from:?} to {to:?}");
+            assert_eq!(after.header().producer, before.header().producer);
+            assert_eq!(after.header().is_transactional, before.header().is_transactional);
+            assert_eq!(after.header().max_timestamp, 9);
+            assert!(RecordBatch::check(after.bytes().clone()).is_ok(), "its CRC follows");
+        }
+    }
+    let bomb = batch(&records, Compression::Zstd);
+    assert!(bomb.recompressed(Compression::None, 100).is_err());
+}
+
 fn body_of(value: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     put_varint(&mut body, -1);

@@ -1,0 +1,66 @@
+//! AlterClientQuotas, versions 0 and 1 (KIP-546): sets and takes away quotas of users and client ids.
+//!
+//! Left out: quotas by IP address.
+
+use kafka_protocol::messages::alter_client_quotas_request::EntryData;
+use kafka_protocol::messages::alter_client_quotas_response::{EntityData, EntryData as AlteredEntry};
+use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
+
+use crate::broker::{BrokerError, ChangeMode};
+use crate::error_code::ErrorCode;
+use crate::handlers::context::{Context, Handled};
+use crate::handlers::convert::message;
+use crate::quota::{QuotaEntity, QuotaError};
+
+/// Changes entities, each on its own, all of its quotas or none.
+pub async fn handle(context: Context) -> Handled {
+    let request: AlterClientQuotasRequest = context.decode()?;
+    let mode = if request.validate_only { ChangeMode::ValidateOnly } else { ChangeMode::Apply };
+    let entities: Vec<_> = request.entries.iter().map(entity).collect();
+    let mut altered = Vec::with_capacity(request.entries.len());
+    for (entry, entity) in request.entries.into_iter().zip(&entities) {
+        let is_repeated = entity.is_ok() && entities.iter().filter(|other| *other == entity).count() > 1;
+        let result = match (is_repeated, entity) {
+            (true, _) => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the entity is named twice")),
+            (false, Ok(entity)) => alter(&context, entity, &entry, mode).await,
+            (false, Err(error)) => Err(error.clone().into()),
+        };
+        let (code, why) = match result {
+            Ok(()) => (ErrorCode::None, String::new()),
+            Err(error) => (error.code(), error.explanation()),
+        };
+        let entity = entry.entity.into_iter().map(|part| {
+            EntityData::default().with_entity_type(part.entity_type).with_entity_name(part.entity_name)
+        });
+        altered.push(
+            AlteredEntry::default()
+                .with_error_code(code.code())
+                .with_error_message(message(code, why))
+                .with_entity(entity.collect()),
+        );
+    }
+    context.respond(&AlterClientQuotasResponse::default().with_entries(altered))
+}
+
+fn entity(entry: &EntryData) -> Result<QuotaEntity, QuotaError> {
+    let pair = |kind: &str, name: Option<&str>| (kind.to_owned(), name.map(str::to_owned));
+    let pairs = entry.entity.iter().map(|part| pair(&part.entity_type, part.entity_name.as_deref()));
+    QuotaEntity::of_pairs(&pairs.collect::<Vec<_>>())
+}
+
+async fn alter(
+    context: &Context,
+    entity: &QuotaEntity,
+    entry: &EntryData,
+    mode: ChangeMode,
+) -> Result<(), BrokerError> {
+    let mut changes: Vec<(String, Option<f64>)> = Vec::with_capacity(entry.ops.len());
+    for operation in &entry.ops {
+        let key = operation.key.to_string();
+        if changes.iter().any(|(other, _)| *other == key) {
+            return Err(BrokerError::refused(ErrorCode::InvalidRequest, format!("{key} is named twice")));
+        }
+        changes.push((key, (!operation.remove).then_some(operation.value)));
+    }
+    context.broker.alter_client_quotas(entity, &changes, mode).await
+}
