@@ -13,7 +13,7 @@ import traceback
 import fleet
 import scenarios
 from common import BOOTSTRAP
-from reasons import CANNOT, FAILS, LEAVES_OUT, NOT_SERVED
+from reasons import CANNOT, FAILS, LEAVES_OUT
 
 PASS, CANNOT_DO, FAILS_KNOWN, WRONG = "pass", "cannot", "fails", "wrong"
 # The machine has two cores, and clients wait more than they work.
@@ -31,9 +31,6 @@ def outcome(client, name, programs):
     """The cell of one client and scenario."""
     if reason := CANNOT.get(client, {}).get(name):
         return {"outcome": CANNOT_DO, "reason": reason}
-    api, reason = NOT_SERVED.get(client, {}).get(name, (None, None))
-    if api is not None and not scenarios.offers(api):
-        return {"outcome": FAILS_KNOWN, "reason": reason}
     known = FAILS.get(client, {}).get(name)
     if not programs[client].is_alive():
         programs[client] = fleet.Program(client, BOOTSTRAP)

@@ -1,15 +1,13 @@
 """Why a client does not do what a scenario asks for: the one place for what is not a pass on the page.
 
-CANNOT: the client has no way to do it; the scenario is not run. NOT_SERVED: nor is it while the broker does not offer this
-API (each is in NON_FEATURES.md); once it does, it is run. LEAVES_OUT: the client does the rest of the scenario. FAILS: it
-is run, and must fail; a pass is reported, so that the line goes. Every other failure is a bug of ours until shown otherwise.
+CANNOT: the client has no way to do it; the scenario is not run. LEAVES_OUT: the client does the rest of the scenario.
+FAILS: it is run, and must fail (what is not served is in NON_FEATURES.md); a pass is reported, so that the line goes.
+Every other failure is a bug of ours until shown otherwise.
 """
 
 NO_ADMINISTRATION = "kcat has no administration beyond listing"
 NOT_STEERED = "kcat's members only read and print, so that the scenario cannot steer them; they are librdkafka"
 CLASSIC_ONLY = "the client speaks the classic group protocol only"
-ALTER_CONFIGS = (33, "the client alters by AlterConfigs (33) only, which is not served: it unsets what it does not name")
-HEARTBEAT = (68, "ConsumerGroupHeartbeat (68) is not served")
 
 CANNOT = {
     "kcat": {
@@ -40,16 +38,6 @@ CANNOT = {
     "kafka-python": {
         "consumer_protocol": CLASSIC_ONLY,
     },
-}
-
-NOT_SERVED = {
-    "aiokafka": {"configs": ALTER_CONFIGS},
-    "kafkajs": {"configs": ALTER_CONFIGS},
-    "rdkafka": {"configs": ALTER_CONFIGS, "consumer_protocol": HEARTBEAT},
-    "Java 4": {"consumer_protocol": HEARTBEAT},
-    "Java 3.9": {"consumer_protocol": HEARTBEAT},
-    "librdkafka": {"consumer_protocol": HEARTBEAT},
-    "franz-go": {"consumer_protocol": HEARTBEAT},
 }
 
 LEAVES_OUT = {

@@ -71,12 +71,6 @@ def outcome(path, broker):
         return False, (late.stdout or b"").decode(errors="replace") + f"\nnot done after {SECONDS_MAX} s"
 
 
-def options(binary):
-    """Flags for the keys that this binary knows: the new consumer protocol brings its own."""
-    known = subprocess.run([binary, "print-config"], capture_output=True, text=True, check=True).stdout.split()
-    return [part for key, value in OPTIONS.items() if key in known for part in ("--config-set", f"{key}={value}")]
-
-
 def pages(wanted, write):
     """Whether the pages are up to date, if all scenarios have run."""
     if wanted:
@@ -88,7 +82,7 @@ def pages(wanted, write):
 def main():
     binary, *rest = sys.argv[1:]
     write, wanted = "--write-pages" in rest, {name for name in rest if name != "--write-pages"}
-    broker = Broker(binary, *options(binary))
+    broker = Broker(binary, *(part for key, value in OPTIONS.items() for part in ("--config-set", f"{key}={value}")))
     try:
         broker.start()
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:

@@ -5,16 +5,14 @@ Each makes topics and groups of its own, so that clients may go through the list
 
 import concurrent.futures
 import random
-import socket
 import string
-import struct
 import threading
 import time
 
 import common
 from common import BOOTSTRAP, new_topic, unique
 from fleet import CLIENTS, Broken, Program, Refused
-from proxy import Proxy, frame, send
+from proxy import Proxy
 from reasons import CANNOT, LEAVES_OUT
 
 POLL_MS = 20_000
@@ -79,17 +77,6 @@ def write(topic, texts, **config):
     for text in texts:
         writer.produce(topic, text, partition=0)
     equal("written", writer.flush(common.SECONDS_MAX), 0)
-
-
-def offers(api_key):
-    """Whether the broker's ApiVersions has this API."""
-    host, port = BOOTSTRAP.split(":")
-    with socket.create_connection((host, int(port))) as broker:
-        send(broker, struct.pack(">hhih", 18, 0, 0, -1))
-        answer = frame(broker)
-    _, error, count = struct.unpack_from(">ihi", answer)
-    equal("ApiVersions' error", error, 0)
-    return api_key in [struct.unpack_from(">h", answer, 10 + 6 * at)[0] for at in range(count)]
 
 
 class Use:
