@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use kafka_protocol::messages::{ListGroupsRequest, MetadataResponse};
+use kafka_protocol::messages::MetadataResponse;
 use serde_json::json;
 
 use super::GlobalArgs;
-use super::error::{CliError, ExitKind, check};
+use super::error::{CliError, ExitKind};
 use super::output::{Block, Report};
 use super::protocol_client::{Cluster, Connection, CoordinatorKind};
-use super::time::{now, retrying};
-use super::txn;
+use super::time::now;
+use super::{group, txn};
 
 /// A transaction that is open for so long keeps read-committed readers of its partitions waiting.
 const OLD_TRANSACTION_MS: i64 = 5 * 60 * 1000;
@@ -87,7 +87,7 @@ pub(super) fn run(global: &GlobalArgs) -> Result<Report, CliError> {
         findings.add_result(check, coordinator(&mut cluster, kind));
     }
     findings.add_result("groups", groups(&mut cluster));
-    findings.add_result("transactions", transactions(global));
+    findings.add_result("transactions", transactions(&mut cluster));
     Ok(findings.report())
 }
 
@@ -179,17 +179,9 @@ fn coordinator(cluster: &mut Cluster, kind: CoordinatorKind) -> Result<(Verdict,
 
 fn groups(cluster: &mut Cluster) -> Result<(Verdict, String), CliError> {
     let mut states: BTreeMap<String, usize> = BTreeMap::new();
-    let timeout = cluster.timeout();
-    for node in cluster.node_ids()? {
-        let connection = cluster.node(node)?;
-        let response = retrying(timeout, || {
-            let response = connection.call(&ListGroupsRequest::default())?;
-            check(response.error_code, "cannot list groups", None)?;
-            Ok(response)
-        })?;
-        for group in response.groups {
-            *states.entry(group.group_state.to_string()).or_default() += 1;
-        }
+    for listed in group::list(cluster)?.json.as_array().into_iter().flatten() {
+        let state = listed["state"].as_str().unwrap_or_default();
+        *states.entry(state.to_owned()).or_default() += 1;
     }
     let unsettled = ["PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"];
     let is_unsettled = unsettled.iter().any(|state| states.contains_key(*state));
@@ -198,8 +190,8 @@ fn groups(cluster: &mut Cluster) -> Result<(Verdict, String), CliError> {
     Ok((if is_unsettled { Verdict::Note } else { Verdict::Good }, text))
 }
 
-fn transactions(global: &GlobalArgs) -> Result<(Verdict, String), CliError> {
-    let open = txn::open_transactions(&mut global.cluster()?)?;
+fn transactions(cluster: &mut Cluster) -> Result<(Verdict, String), CliError> {
+    let open = txn::open_transactions(cluster)?;
     let old: Vec<_> = open
         .iter()
         .filter(|(_, age_ms)| age_ms.is_some_and(|age| age >= OLD_TRANSACTION_MS))

@@ -137,7 +137,7 @@ pub(super) fn group_id(name: &str) -> GroupId {
     GroupId(text(name))
 }
 
-fn list(cluster: &mut Cluster) -> Result<Report, CliError> {
+pub(super) fn list(cluster: &mut Cluster) -> Result<Report, CliError> {
     let mut groups = BTreeMap::new();
     let timeout = cluster.timeout();
     for node in cluster.node_ids()? {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasRespon
 use crate::broker::{BrokerError, ChangeMode};
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::message;
+use crate::handlers::convert::verdict;
 use crate::quota::{QuotaEntity, QuotaError};
 
 /// Changes entities, each on its own, all of its quotas or none.
@@ -25,17 +25,14 @@ pub async fn handle(context: Context) -> Handled {
             (false, Ok(entity)) => alter(&context, entity, &entry, mode).await,
             (false, Err(error)) => Err(error.clone().into()),
         };
-        let (code, why) = match result {
-            Ok(()) => (ErrorCode::None, String::new()),
-            Err(error) => (error.code(), error.explanation()),
-        };
+        let (code, why) = verdict(result);
         let entity = entry.entity.into_iter().map(|part| {
             EntityData::default().with_entity_type(part.entity_type).with_entity_name(part.entity_name)
         });
         altered.push(
             AlteredEntry::default()
-                .with_error_code(code.code())
-                .with_error_message(message(code, why))
+                .with_error_code(code)
+                .with_error_message(why)
                 .with_entity(entity.collect()),
         );
     }

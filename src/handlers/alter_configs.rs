@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::broker::{BrokerError, ChangeMode};
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::message;
+use crate::handlers::convert::verdict;
 use crate::handlers::incremental_alter_configs::{
     BROKER_RESOURCE, TOPIC_RESOURCE, broker_scope, is_repeated,
 };
@@ -28,14 +28,11 @@ pub async fn handle(context: Context) -> Handled {
             true => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the resource is named twice")),
             false => replace(&context, &resource, mode).await,
         };
-        let (code, why) = match replaced {
-            Ok(()) => (ErrorCode::None, String::new()),
-            Err(error) => (error.code(), error.explanation()),
-        };
+        let (code, why) = verdict(replaced);
         responses.push(
             AlterConfigsResourceResponse::default()
-                .with_error_code(code.code())
-                .with_error_message(message(code, why))
+                .with_error_code(code)
+                .with_error_message(why)
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name),
         );

@@ -34,7 +34,7 @@ pub fn handle(context: &Context) -> Handled {
         let supported = FEATURES.iter().map(|feature| {
             SupportedFeatureKey::default()
                 .with_name(text(feature.name))
-                .with_min_version(0)
+                .with_min_version(feature.level)
                 .with_max_version(feature.level)
         });
         let finalized = FEATURES.iter().map(|feature| {

@@ -37,7 +37,7 @@ pub async fn handle(context: Context) -> Handled {
 }
 
 fn unavailable(code: ErrorCode) -> Refusal {
-    Refusal { code, message: "The coordinator is not available.".to_owned() }
+    Refusal { code, message: "the group's coordinator is not ready; ask again".to_owned() }
 }
 
 fn describe(

@@ -34,7 +34,8 @@ pub async fn handle(context: Context) -> Handled {
             Ok(pending) => pending.answer().await,
             Err(error) => Err(error),
         };
-        let unavailable = |code| Refusal { code, message: "The coordinator is not available.".to_owned() };
+        let unavailable =
+            |code| Refusal { code, message: "the group's coordinator is not ready; ask again".to_owned() };
         describe(match reply {
             Ok(Reply::ConsumerGroupHeartbeat(result)) => result,
             Ok(_) => Err(unavailable(ErrorCode::CoordinatorNotAvailable)),
@@ -52,7 +53,7 @@ fn heartbeat_of(
         .map_err(|message| Refusal { code: ErrorCode::InvalidRequest, message: message.to_owned() })?;
     if let Some(name) = request.server_assignor.as_ref().filter(|name| !context.broker.allows_assignor(name))
     {
-        let message = format!("ServerAssignor {name} is not supported.");
+        let message = format!("there is no assignor {name:?} here (group.consumer.assignors)");
         return Err(Refusal { code: ErrorCode::UnsupportedAssignor, message });
     }
     let names = request.subscribed_topic_names;
@@ -78,26 +79,26 @@ fn check(version: i16, request: &ConsumerGroupHeartbeatRequest) -> Result<Intent
     let names_nothing = request.subscribed_topic_names.is_none() && request.subscribed_topic_regex.is_none();
     let needs_member_id = version >= 1 || request.member_epoch != JOIN;
     match request.member_epoch {
-        _ if request.group_id.trim().is_empty() => Err("GroupId can't be empty."),
-        _ if is_blank(&request.instance_id) => Err("InstanceId can't be empty."),
-        _ if is_blank(&request.rack_id) => Err("RackId can't be empty."),
-        _ if needs_member_id && request.member_id.trim().is_empty() => Err("MemberId can't be empty."),
+        _ if request.group_id.trim().is_empty() => Err("the group has no id"),
+        _ if is_blank(&request.instance_id) => Err("group.instance.id is empty"),
+        _ if is_blank(&request.rack_id) => Err("client.rack is empty"),
+        _ if needs_member_id && request.member_id.trim().is_empty() => Err("the member has no id"),
         JOIN if request.rebalance_timeout_ms == -1 => {
-            Err("RebalanceTimeoutMs must be provided in first request.")
+            Err("whoever joins says how long it may take to give up partitions (max.poll.interval.ms)")
         }
         JOIN if request.topic_partitions.as_ref().is_none_or(|owned| !owned.is_empty()) => {
-            Err("TopicPartitions must be empty when (re-)joining.")
+            Err("whoever joins, for the first time or again, owns no partitions")
         }
         JOIN if names_nothing => {
-            Err("Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.")
+            Err("whoever joins says what it subscribes to, by names or by a regular expression")
         }
         JOIN => Ok(Intent::Join),
         LEAVE => Ok(Intent::Leave),
         LEAVE_FOR_A_WHILE if request.instance_id.is_none() => {
-            Err("InstanceId can't be null when a static member leaves for a while.")
+            Err("only a static member can leave for a while: there is no group.instance.id")
         }
         LEAVE_FOR_A_WHILE => Ok(Intent::LeaveForAWhile),
-        epoch => MemberEpoch::from_wire(epoch).map(Intent::Stay).ok_or("MemberEpoch is invalid."),
+        epoch => MemberEpoch::from_wire(epoch).map(Intent::Stay).ok_or("there is no such member epoch"),
     }
 }
 

@@ -6,6 +6,7 @@ use kafka_protocol::messages as wire;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use crate::broker::BrokerError;
 use crate::error_code::ErrorCode;
 use crate::ids::{
     BrokerId, GroupId, GroupInstanceId, LeaderEpoch, MemberId, PartitionIndex, ProducerEpoch, ProducerId,
@@ -21,6 +22,14 @@ pub fn text(text: impl Into<String>) -> StrBytes {
 /// An error's message for the wire; none where there is no error.
 pub fn message(code: ErrorCode, message: impl Into<String>) -> Option<StrBytes> {
     (code != ErrorCode::None).then(|| text(message))
+}
+
+/// What an answer says of one of the things that a request asks for: the code, and why it is no success.
+pub fn verdict(done: Result<(), BrokerError>) -> (i16, Option<StrBytes>) {
+    match done {
+        Ok(()) => (ErrorCode::None.code(), None),
+        Err(error) => (error.code().code(), message(error.code(), error.explanation())),
+    }
 }
 
 /// A topic's name.

@@ -7,7 +7,7 @@ use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse
 use crate::broker::BrokerError;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::{message, topic_name};
+use crate::handlers::convert::{topic_name, verdict};
 use crate::quota::MutationRule;
 
 /// Grows topics, each on its own.
@@ -16,15 +16,12 @@ pub async fn handle(context: Context) -> Handled {
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let grown = grow(&context, &topic, request.validate_only).await;
-        let (code, why) = match grown {
-            Ok(()) => (ErrorCode::None, String::new()),
-            Err(error) => (error.code(), error.explanation()),
-        };
+        let (code, why) = verdict(grown);
         results.push(
             CreatePartitionsTopicResult::default()
                 .with_name(topic.name)
-                .with_error_code(code.code())
-                .with_error_message(message(code, why)),
+                .with_error_code(code)
+                .with_error_message(why),
         );
     }
     context.respond(&CreatePartitionsResponse::default().with_results(results))

@@ -7,7 +7,7 @@ use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use crate::broker::BrokerError;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::{message, topic_id, topic_name, wire_topic};
+use crate::handlers::convert::{topic_id, topic_name, verdict, wire_topic};
 use crate::ids::TopicName;
 use crate::quota::MutationRule;
 
@@ -53,18 +53,15 @@ fn describe(
     name: Option<TopicName>,
     deleted: Result<(), BrokerError>,
 ) -> DeletableTopicResult {
-    let (code, why) = match deleted {
-        Ok(()) => (ErrorCode::None, String::new()),
-        Err(error) => (error.code(), error.explanation()),
-    };
+    let (code, why) = verdict(deleted);
     let name = name.as_ref().map(wire_topic).or_else(|| topic.name.clone());
-    let mut result = DeletableTopicResult::default().with_error_code(code.code());
+    let mut result = DeletableTopicResult::default().with_error_code(code);
     result = match version {
         ..6 => result.with_name(Some(name.unwrap_or_default())),
         6.. => result.with_name(name).with_topic_id(topic.topic_id),
     };
     match version {
         ..5 => result,
-        5.. => result.with_error_message(message(code, why)),
+        5.. => result.with_error_message(why),
     }
 }

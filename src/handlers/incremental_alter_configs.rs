@@ -12,7 +12,7 @@ use crate::broker::{BrokerError, BrokerScope, ChangeMode};
 use crate::config::topic_config::ConfigOperation;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::message;
+use crate::handlers::convert::verdict;
 use crate::ids::TopicName;
 
 /// A topic, among the resource types of the config APIs.
@@ -32,14 +32,11 @@ pub async fn handle(context: Context) -> Handled {
             true => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the resource is named twice")),
             false => alter(&context, &resource, mode).await,
         };
-        let (code, why) = match altered {
-            Ok(()) => (ErrorCode::None, String::new()),
-            Err(error) => (error.code(), error.explanation()),
-        };
+        let (code, why) = verdict(altered);
         responses.push(
             AlterConfigsResourceResponse::default()
-                .with_error_code(code.code())
-                .with_error_message(message(code, why))
+                .with_error_code(code)
+                .with_error_message(why)
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name),
         );

@@ -9,6 +9,7 @@ mod cleaning;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::Timestamp;
@@ -134,6 +135,8 @@ pub struct Partition {
     topic_partition: TopicPartition,
     topic_id: TopicId,
     disk: Disk,
+    /// The same as the log's, for those who do not wait for its lock.
+    config: ArcSwap<LogConfig>,
     state: Mutex<State>,
 }
 
@@ -168,6 +171,7 @@ impl Partition {
         log.become_leader(leader_epoch)?;
         let high_watermark = log.log_end_offset();
         log.high_watermark_advanced(high_watermark);
+        let config = ArcSwap::from_pointee(log.config().clone());
         let state = State {
             log,
             leader_epoch,
@@ -179,7 +183,7 @@ impl Partition {
             stopped: None,
             cleaned_to: None,
         };
-        Ok(Partition { topic_partition, topic_id, disk, state: Mutex::new(state) })
+        Ok(Partition { topic_partition, topic_id, disk, config, state: Mutex::new(state) })
     }
 
     /// Which partition this is.
@@ -389,13 +393,15 @@ impl Partition {
     }
 
     /// The topic settings that its log heeds.
-    pub fn config(&self) -> LogConfig {
-        self.state.lock().log.config().clone()
+    pub fn config(&self) -> Guard<Arc<LogConfig>> {
+        self.config.load()
     }
 
     /// Takes over changed topic settings.
     pub fn set_config(&self, config: LogConfig) {
-        self.state.lock().log.set_config(config);
+        let mut state = self.state.lock();
+        self.config.store(Arc::new(config.clone()));
+        state.log.set_config(config);
     }
 
     /// Rolls what is due, forgets idle producers, and takes out what retention no longer keeps: the

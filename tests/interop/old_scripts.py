@@ -42,7 +42,7 @@ def topics():
     check("with its partitions", partitions, lines)
     run("kafka-topics", "--alter", "--topic", name, "--partitions", "3")
     check("it has more partitions", run("kafka-topics", "--describe", "--topic", name).count("\tPartition: "), 3)
-    check("one that is not there", "does not exist as expected" in
+    check("one that is not there", "there is no topic" in
           run("kafka-topics", "--describe", "--topic", unique("no"), status=1), True)
     return name
 

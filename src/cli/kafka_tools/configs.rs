@@ -109,20 +109,19 @@ fn described(cluster: &mut Cluster, args: &ConfigsArgs) -> Result<Vec<(Resource,
         None => cluster.node_ids()?.iter().map(|id| Resource::broker(&id.to_string())).collect(),
     };
     let titled = |resource: Resource| {
-        let of = match (resource.is_topic(), resource.name.as_str()) {
-            (true, name) => format!("topic {name}"),
-            (false, "") => "default broker".to_owned(),
-            (false, id) => format!("broker {id}"),
-        };
-        let title = match resource.name.as_str() {
-            "" => {
-                format!("{which} configs for {of} in the cluster are:").replace("default broker", "brokers")
-            }
-            _ => format!("{which} configs for {of} are:"),
+        let title = match entity_text(&resource) {
+            Some(entity) => format!("{which} configs for {entity} are:"),
+            None => "Default configs for brokers in the cluster are:".to_owned(),
         };
         (resource, title)
     };
     Ok(resources.into_iter().map(titled).collect())
+}
+
+/// What a resource is called; nothing for all brokers.
+fn entity_text(resource: &Resource) -> Option<String> {
+    let kind = if resource.is_topic() { "topic" } else { "broker" };
+    (!resource.name.is_empty()).then(|| format!("{kind} {}", resource.name))
 }
 
 fn config_line(config: &DescribeConfigsResourceResult) -> String {
@@ -157,14 +156,9 @@ fn alter(cluster: &mut Cluster, args: &ConfigsArgs) -> Result<Report, CliError> 
         return Err(CliError::usage("--alter needs --add-config or --delete-config"));
     }
     alter_configs(cluster, &resource, &changes)?;
-    let of = match (resource.is_topic(), resource.name.as_str()) {
-        (true, name) => format!("topic {name}"),
-        (false, "") => "default brokers in the cluster".to_owned(),
-        (false, id) => format!("broker {id}"),
-    };
-    let sentence = match resource.name.as_str() {
-        "" => "Completed updating default config for brokers in the cluster.".to_owned(),
-        _ => format!("Completed updating config for {of}."),
+    let sentence = match entity_text(&resource) {
+        Some(entity) => format!("Completed updating config for {entity}."),
+        None => "Completed updating default config for brokers in the cluster.".to_owned(),
     };
     Ok(lines(vec![sentence], Vec::new()))
 }

@@ -63,7 +63,7 @@ pub(super) fn run(global: &GlobalArgs, args: &OffsetsArgs) -> Result<Report, Cli
         }
     }
     if partitions.is_empty() {
-        return Err(CliError::usage("Could not match any topic-partitions with the specified filters"));
+        return Err(CliError::usage("no partition is meant by these flags"));
     }
     let offsets = list_offsets(cluster, &partitions, at)?;
     let rows =

@@ -75,7 +75,7 @@ pub(super) fn run(global: &GlobalArgs, args: &TopicsArgs) -> Result<Report, CliE
     }
     let wanted = args.topic.as_deref();
     if let (true, Some(wanted), false) = (names.is_empty(), wanted, args.if_exists) {
-        return Err(CliError::usage(format!("Topic '{wanted}' does not exist as expected")));
+        return Err(CliError::usage(format!("there is no topic {wanted}")));
     }
     if args.describe {
         return describe(global, args, &names);

@@ -117,7 +117,9 @@ impl GroupShard {
     fn find_consumer_group(&self, group: &GroupId) -> Result<(), Refusal> {
         match self.store.consumer(group) {
             Some(_) => Ok(()),
-            None => Err(Refusal::new(ErrorCode::GroupIdNotFound, format!("Group {group} not found."))),
+            None => {
+                Err(Refusal::new(ErrorCode::GroupIdNotFound, format!("there is no consumer group {group}")))
+            }
         }
     }
 
@@ -145,18 +147,20 @@ fn check_heartbeat(heartbeat: &ConsumerHeartbeat, bytes_max: usize) -> Result<()
     let optional = [instance, member_id, heartbeat.rack_id.as_deref(), heartbeat.topic_regex.as_deref()];
     let names = heartbeat.topic_names.iter().flatten().map(TopicName::as_str);
     if !texts.into_iter().chain(optional.into_iter().flatten()).chain(names).all(fits_record) {
-        return Err(Refusal::new(ErrorCode::InvalidRequest, "A text is longer than 32767 bytes."));
+        return Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "an id, a name or an expression has more than 32767 bytes",
+        ));
     }
     let names_bytes: usize = heartbeat.topic_names.iter().flatten().map(|name| name.as_str().len() + 5).sum();
     if names_bytes > bytes_max / 2 {
-        let message = "SubscribedTopicNames do not fit a record: use a regular expression.";
+        let message = "so many topic names do not fit one record; subscribe by a regular expression";
         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
     }
     match heartbeat.topic_regex.as_deref() {
         None | Some("") => Ok(()),
         Some(regex) => compile(regex).map(|_| ()).map_err(|error| {
-            let message =
-                format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {error}.");
+            let message = format!("\"{regex}\" is no regular expression that this broker reads: {error}");
             Refusal::new(ErrorCode::InvalidRegularExpression, message)
         }),
     }
@@ -221,8 +225,7 @@ impl ConsumerStep<'_> {
             let is_classic = state.member(old).is_some_and(|member| member.classic.is_some());
             if !is_classic && state.current(old).epoch.is_some() {
                 let message = format!(
-                    "Static member {member_id} with instance id {instance} cannot join the group because the \
-                     instance id is owned by member {old}."
+                    "group.instance.id {instance} is in use by member {old}; {member_id} can have it once that one has left"
                 );
                 return Err(Refusal::new(ErrorCode::UnreleasedInstanceId, message));
             }
@@ -230,8 +233,9 @@ impl ConsumerStep<'_> {
         let is_in = state.member(&member_id).is_some() || replaces.is_some();
         let size_max = self.config.consumer.group_size_max;
         if !is_in && state.members().len() >= size_max {
-            let message =
-                format!("The consumer group has reached its maximum capacity of {size_max} members.");
+            let message = format!(
+                "there are {size_max} members already, the most that a group may have (group.consumer.max.size)"
+            );
             return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, message));
         }
         Ok(Admitted { member_id, replaces: replaces.cloned() })
@@ -244,14 +248,14 @@ impl ConsumerStep<'_> {
         instance: Option<&GroupInstanceId>,
     ) -> Result<&ConsumerMember, Refusal> {
         let unknown = || {
-            let message = format!("Member {member_id} is not a member of group {}.", self.group);
+            let message = format!("group {} has no member {member_id}", self.group);
             Refusal::new(ErrorCode::UnknownMemberId, message)
         };
         if let Some(instance) = instance {
             let owner = self.state().static_member(instance).ok_or_else(unknown)?;
             if owner != member_id {
                 let message = format!(
-                    "Static member {member_id} with instance id {instance} was fenced by member {owner}."
+                    "group.instance.id {instance} belongs to member {owner} now, no longer to {member_id}"
                 );
                 return Err(Refusal::new(ErrorCode::FencedInstanceId, message));
             }
@@ -274,11 +278,10 @@ impl ConsumerStep<'_> {
         if known == Some(epoch) || has_missed_answer {
             return Ok(());
         }
-        let which = if known.is_some_and(|known| epoch < known) { "smaller" } else { "greater" };
         let known = known.map_or(-2, MemberEpoch::value);
         let message = format!(
-            "The consumer group member has a {which} member epoch ({epoch}) than the one known by the group \
-             coordinator ({known}). The member must abandon all its partitions and rejoin."
+            "member {member_id} comes with epoch {epoch}, and stands at {known} here: it has lost its partitions and has to \
+             join again"
         );
         Err(Refusal::new(ErrorCode::FencedMemberEpoch, message))
     }

@@ -94,11 +94,12 @@ impl GroupShard {
     ) -> Result<(), Refusal> {
         let group = &heartbeat.group;
         let records = self.upgraded_records(heartbeat).map_err(|(code, why)| {
-            let message = format!("Cannot upgrade classic group {group} to consumer group because {why}.");
+            let message =
+                format!("classic group {group} stays one, and takes no member of the new protocol: {why}");
             Refusal::new(code, message)
         })?;
         let found = self.in_group(now, group, out, |step| step.answer_everybody_parked());
-        assert!(found.is_ok());
+        debug_assert!(found.is_ok(), "the group is there");
         if let Some(live) = self.live.remove(group) {
             self.unfile(group, live.filed_under);
         }
@@ -123,15 +124,15 @@ impl GroupShard {
         let Some(live) = self.live.get(group) else { return Ok(Vec::new()) };
         let config = &self.config.consumer;
         if !config.migration_policy.allows_upgrade() {
-            return Err(refuse("online upgrade is disabled"));
+            return Err(refuse("group.consumer.migration.policy does not allow it"));
         }
         if live.protocol_type != CONSUMER_PROTOCOL_TYPE {
-            return Err(refuse("the group does not use the consumer embedded protocol"));
+            return Err(refuse("its members are no consumers"));
         }
         let instance = heartbeat.group_instance_id.as_ref();
         let is_replacement = instance.is_some_and(|instance| live.static_members.contains_key(instance));
         if live.members.len() + usize::from(!is_replacement) > config.group_size_max {
-            let why = "the group size exceeds the consumer group maximum size";
+            let why = "it has more members than group.consumer.max.size";
             return Err((ErrorCode::GroupMaxSizeReached, why));
         }
         let generation = self.store.generation(group).as_group_epoch();
@@ -139,8 +140,7 @@ impl GroupShard {
         let mut records = Vec::new();
         let mut taken = BTreeSet::new();
         for (id, member) in &live.members {
-            let malformed =
-                refuse("the embedded consumer protocol is malformed, or a custom assignor is in use");
+            let malformed = refuse("a member's subscription or assignment cannot be read");
             let subscription = member.protocols.first().and_then(|first| Subscription::read(&first.metadata));
             let subscription = subscription.ok_or(malformed)?;
             // Between join and sync members have what they brought along.
@@ -148,7 +148,7 @@ impl GroupShard {
                 Some(stored) => {
                     let assigned = Assigned::read(&stored.assignment(id)).ok_or(malformed)?;
                     if assigned.has_user_data && !has_known_assignor(stored) {
-                        return Err(refuse("an unsupported custom assignor is in use"));
+                        return Err(refuse("its assignor keeps data of its own beside the assignments"));
                     }
                     assigned.partitions
                 }
@@ -240,7 +240,7 @@ impl GroupShard {
         self.file_consumer_group(group);
         self.live.insert(group.clone(), live);
         let found = self.in_group(now, group, out, |step| step.rebalance());
-        assert!(found.is_ok());
+        debug_assert!(found.is_ok(), "the group is there");
     }
 
     /// Whether all members but this one speak the classic protocol, and the group may go back to it.

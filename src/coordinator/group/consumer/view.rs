@@ -86,8 +86,8 @@ impl GroupShard {
         let not_found = |what: String| Refusal::new(ErrorCode::GroupIdNotFound, what);
         match self.store.consumer(group) {
             Some(state) => Ok(describe(state, &self.topics, &self.config.consumer.assignors)),
-            None if self.exists(group) => Err(not_found(format!("Group {group} is not a consumer group."))),
-            None => Err(not_found(format!("Group {group} not found."))),
+            None if self.exists(group) => Err(not_found(format!("group {group} is of the classic protocol"))),
+            None => Err(not_found(format!("there is no group {group}"))),
         }
     }
 }
