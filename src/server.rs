@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{AdminListener, AdminState, Compilations, DeploymentDefaults};
+pub use crate::broker::import::{ImportExtent, ImportReport, ImportRequest, ImportedTopic, TornTails};
 use crate::broker::{Broker, Endpoint, Stop};
 use crate::clock::Clock;
 use crate::config::{Advertised, FlushPolicy, Listener, ProcessorOptions, ServerConfig};
@@ -88,7 +89,8 @@ pub struct Running {
 pub async fn start(config: ServerConfig) -> anyhow::Result<Running> {
     let (stop_clients, clients) = watch::channel(false);
     let (stop_coordinators, coordinators) = watch::channel(false);
-    let disk = open_disk(&config).await?;
+    let opened = config.clone();
+    let disk = tokio::task::spawn_blocking(move || open_disk(&opened)).await??;
     // Ports before logs: a busy port is told at once, not after a long recovery.
     let bound = bind(&config.listeners).await?;
     let admin = bind_admin(&config).await?;
@@ -175,16 +177,24 @@ fn host_of(address: &SocketAddr) -> String {
     }
 }
 
-async fn open_disk(config: &ServerConfig) -> anyhow::Result<Disk> {
+/// Imports partitions that Kafka wrote into the data directory, while no broker runs there.
+pub fn import_log(config: &ServerConfig, request: &ImportRequest) -> anyhow::Result<ImportReport> {
+    let disk = open_disk(config)?;
+    let imported = crate::broker::import::import_log(&disk, config, request, Clock::System.now());
+    let closed = disk.close();
+    let report = imported?;
+    closed?;
+    Ok(report)
+}
+
+fn open_disk(config: &ServerConfig) -> anyhow::Result<Disk> {
     let flush = match config.flush {
         FlushPolicy::Ack => FlushMode::Ack,
         FlushPolicy::Os => FlushMode::Os,
     };
     let options = DiskOptions { flush, ..DiskOptions::default() };
-    let directory = config.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || Disk::open(&directory, options)).await?;
-    let (disk, replay) =
-        opened.with_context(|| format!("cannot use data directory {}", config.data_dir.display()))?;
+    let (disk, replay) = Disk::open(&config.data_dir, options)
+        .with_context(|| format!("cannot use data directory {}", config.data_dir.display()))?;
     if replay.entries > 0 {
         tracing::info!(
             entries = replay.entries,

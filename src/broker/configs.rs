@@ -228,7 +228,7 @@ impl Settings<'_> {
     }
 }
 
-fn log_config(config: &ServerConfig, effective: &TopicConfig) -> LogConfig {
+pub(super) fn log_config(config: &ServerConfig, effective: &TopicConfig) -> LogConfig {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     LogConfig {
         segment_bytes_max: u64::from(effective.segment_bytes_max),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::broker::{Broker, FetchPartition, FetchRequest, NewTopic, Stop};
@@ -48,13 +49,30 @@ impl TestBroker {
         self.broker.create_topic(&topic).await.expect("creates");
     }
 
-    /// The batches of a partition that consumers can see.
+    /// The batches of a partition that consumers can see, from the log's start on.
     pub(crate) async fn batches(&self, topic: &str, partition: i32) -> Vec<RecordBatch> {
         let index = PartitionIndex::from_wire(partition).expect("tests name real partitions");
+        let topic_partition = TopicPartition::new(TopicName::new(topic), index);
+        let mut offset = self.broker.partition(&topic_partition).unwrap().offsets().log_start_offset;
+        let mut batches: Vec<RecordBatch> = Vec::new();
+        loop {
+            let mut bytes = self.fetch(topic_partition.clone(), offset).await;
+            if bytes.is_empty() {
+                return batches;
+            }
+            while let Some(batch) = RecordBatch::take_first(&mut bytes).unwrap() {
+                offset = batch.header().last_offset().next();
+                batches.push(batch);
+            }
+        }
+    }
+
+    /// One fetch, which ends with the segment at the latest.
+    async fn fetch(&self, topic_partition: TopicPartition, offset: Offset) -> Bytes {
         let wanted = FetchPartition {
-            topic_partition: TopicPartition::new(TopicName::new(topic), index),
+            topic_partition,
             topic_id: None,
-            offset: Offset::ZERO,
+            offset,
             bytes_max: 1 << 20,
             current_leader_epoch: None,
         };
@@ -66,12 +84,7 @@ impl TestBroker {
             wait_max: Duration::ZERO,
         };
         let fetched = self.broker.fetch(&request).await.pop().unwrap().unwrap();
-        let mut bytes = fetched.read.to_bytes().unwrap();
-        let mut batches = Vec::new();
-        while let Some(batch) = RecordBatch::take_first(&mut bytes).unwrap() {
-            batches.push(batch);
-        }
-        batches
+        fetched.read.to_bytes().unwrap()
     }
 
     /// The values of a partition that consumers can see, as text.

@@ -13,6 +13,7 @@ mod fetch_sessions;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod groups;
+pub mod import;
 mod ingress;
 mod interception;
 mod offsets;

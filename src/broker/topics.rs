@@ -27,6 +27,12 @@ pub(super) fn random_topic_id() -> TopicId {
     TopicId::from_bytes(*uuid::Uuid::new_v4().as_bytes()).expect("a version 4 UUID is never all zero")
 }
 
+/// What the topics of the coordinators are set to.
+pub(super) fn internal_topic_settings() -> BTreeMap<String, String> {
+    let settings = [("cleanup.policy", "compact"), ("compression.type", "uncompressed")];
+    settings.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
 impl Broker {
     /// Checks a topic as `create_topic` would, and changes nothing.
     pub fn validate_new_topic(&self, topic: &NewTopic) -> Result<(), BrokerError> {
@@ -171,12 +177,10 @@ impl Broker {
         if let Some(topic) = self.metadata().topic(name) {
             return Ok(Arc::clone(topic));
         }
-        let settings = [("cleanup.policy", "compact"), ("compression.type", "uncompressed")];
-        let configs = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let topic = NewTopic {
             name: TopicName::new(name),
             partitions: Some(partitions),
-            configs: BTreeMap::from(configs),
+            configs: internal_topic_settings(),
         };
         match self.create_topic(&topic).await {
             Ok(topic) => Ok(topic),

@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod group;
 mod http;
+mod import_log;
 mod interceptor;
 mod interrupt;
 #[cfg(feature = "client")]
@@ -107,6 +108,8 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Show the server's configuration: each key with its value and who set it
     PrintConfig(serve::PrintConfigArgs),
+    /// Bring partitions that Apache Kafka wrote into a data directory, while no broker runs on either
+    ImportLog(import_log::ImportLogArgs),
     /// Topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
@@ -181,6 +184,7 @@ fn dispatch(cli: Cli) -> Result<Report, CliError> {
     match cli.command {
         Command::Serve(args) => serve::serve(&args),
         Command::PrintConfig(args) => serve::print_config(&args),
+        Command::ImportLog(args) => import_log::run(&args),
         Command::Topic(command) => topic::run(global, &command),
         Command::Produce(args) => produce::run(global, &args),
         Command::Consume(args) => consume::run(global, &args),

@@ -40,7 +40,7 @@ pub struct PrintConfigArgs {
 
 /// Where the server's configuration comes from.
 #[derive(Args, Debug)]
-struct ConfigArgs {
+pub(super) struct ConfigArgs {
     /// A TOML file of Kafka's keys, such as "num.partitions" = 3
     #[arg(long, value_name = "FILE", env = "TIDEMILL_CONFIG")]
     config: Option<PathBuf>,
@@ -92,7 +92,7 @@ impl ConfigArgs {
         set.chain(dedicated).collect()
     }
 
-    fn load(&self) -> Result<ServerConfig, CliError> {
+    pub(super) fn load(&self) -> Result<ServerConfig, CliError> {
         let file = match &self.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|error| {

@@ -24,8 +24,13 @@ const VERSION: &str = "0";
 /// Reads a checkpoint of offsets; a missing file has no entries.
 pub fn read_offsets(disk: &Disk, path: &str) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
     let Some(text) = read_text(disk, path)? else { return Ok(BTreeMap::new()) };
+    parse_offsets(path, &text)
+}
+
+/// The entries of a checkpoint of offsets; `path` is for messages.
+pub fn parse_offsets(path: &str, text: &str) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
     let mut offsets = BTreeMap::new();
-    for line in entries(path, &text)? {
+    for line in entries(path, text)? {
         let (partition, offset) = parse_offset(line).ok_or_else(|| bad_line(path, line))?;
         offsets.insert(partition, offset);
     }

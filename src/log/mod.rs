@@ -46,7 +46,8 @@ use crate::clock::Timestamp;
 use crate::disk::{Disk, JournalPosition};
 use crate::ids::{CoordinatorEpoch, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
-const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
+/// The file in which a log keeps its leaders' epochs, in Kafka's format.
+pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 
 /// One replica's log.
 pub struct Log {

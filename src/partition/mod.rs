@@ -11,7 +11,9 @@ mod replica;
 
 pub use fetch_signal::FetchSignal;
 pub(crate) use registry::kafka_uuid;
-pub use registry::{OpenPartition, PartitionRegistry, RegistryError, StartReport};
+pub use registry::{
+    OpenPartition, PARTITION_METADATA, PartitionRegistry, RegistryError, StartReport, partition_metadata,
+};
 pub use replica::{
     CleaningLimits, CleaningReport, CommittedAppend, FetchSpec, Fetched, Isolation, Partition,
     PartitionError, PartitionOffsets, VerificationGuard, Verified,

@@ -21,7 +21,8 @@ use crate::partition::Partition;
 
 /// Kafka's name for the file that says that the last shutdown was an orderly one.
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-const PARTITION_METADATA: &str = "partition.metadata";
+/// Kafka's name for the file that says which topic a directory belongs to.
+pub const PARTITION_METADATA: &str = "partition.metadata";
 const DELETED_SUFFIX: &str = "-delete";
 const STRAY_SUFFIX: &str = "-stray";
 
@@ -383,7 +384,7 @@ fn is_known(image: &MetadataImage, directory: &str, topic_id: &str) -> bool {
 }
 
 /// Kafka's `partition.metadata`, version 0.
-fn partition_metadata(topic_id: TopicId) -> String {
+pub fn partition_metadata(topic_id: TopicId) -> String {
     format!("version: 0\ntopic_id: {}\n", kafka_uuid(topic_id))
 }
 
