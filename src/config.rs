@@ -13,7 +13,7 @@ mod sources;
 mod suggest;
 pub mod topic_config;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::ids::BrokerId;
@@ -52,8 +52,8 @@ pub struct ServerConfig {
     pub node_id: BrokerId,
     /// `listeners` with `advertised.listeners`; at least one.
     pub listeners: Vec<Listener>,
-    /// `log.dirs`
-    pub data_dir: PathBuf,
+    /// `log.dirs`; at least one. The first holds all that is not a partition.
+    pub log_dirs: Vec<PathBuf>,
     /// `tidemill.admin.listen`; `None` if it is off.
     pub admin_listen: Option<HostPort>,
     /// `tidemill.flush`
@@ -246,7 +246,7 @@ impl ServerConfig {
         ServerConfig {
             node_id: BrokerId::from_wire(int32(&values, "node.id")).expect("the table's least value is 0"),
             listeners,
-            data_dir: PathBuf::from(values.required("log.dirs").as_text()),
+            log_dirs: values.required("log.dirs").as_list().iter().map(PathBuf::from).collect(),
             admin_listen,
             flush,
             log_level: values.required("tidemill.log.level").as_text().to_owned(),
@@ -262,6 +262,13 @@ impl ServerConfig {
             topic_defaults: TopicDefaults::of_broker(&values),
             values,
         }
+    }
+}
+
+impl ServerConfig {
+    /// The first of the log directories, which holds all that is not a partition.
+    pub fn data_dir(&self) -> &Path {
+        self.log_dirs.first().expect("a list has at least one item")
     }
 }
 
@@ -313,8 +320,12 @@ fn check_together(values: &Values, listeners: &[Listener], admin: Option<&HostPo
         errors
             .push(values.bad("tidemill.admin.listen", format!("{admin} is taken by a listener for clients")));
     }
-    if values.required("log.dirs").as_text().contains(',') {
-        errors.push(values.bad("log.dirs", "only one directory is supported"));
+    let directories = values.required("log.dirs").as_list();
+    let mut twice = (1..)
+        .zip(directories)
+        .filter(|(next, one)| directories.iter().skip(*next).any(|other| other == *one));
+    if let Some((_, directory)) = twice.next() {
+        errors.push(values.bad("log.dirs", format!("{directory} is named twice")));
     }
     errors
 }

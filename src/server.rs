@@ -132,7 +132,8 @@ impl Running {
             FlushPolicy::Ack => "ack",
             FlushPolicy::Os => "os",
         };
-        let data = config.data_dir.display();
+        let data: Vec<String> = config.log_dirs.iter().map(|path| path.display().to_string()).collect();
+        let data = data.join(", ");
         let kafka = kafka.join(", ");
         let next = next_command(&self.kafka_addresses);
         format!("ready: Kafka on {kafka}; {admin}; data in {data} (flush={flush})\ntry:   {next}")
@@ -193,8 +194,8 @@ fn open_disk(config: &ServerConfig) -> anyhow::Result<Disk> {
         FlushPolicy::Os => FlushMode::Os,
     };
     let options = DiskOptions { flush, ..DiskOptions::default() };
-    let (disk, replay) = Disk::open(&config.data_dir, options)
-        .with_context(|| format!("cannot use data directory {}", config.data_dir.display()))?;
+    let (disk, replay) = Disk::open_several(&config.log_dirs, options)
+        .with_context(|| format!("cannot use data directory {}", config.data_dir().display()))?;
     if replay.entries > 0 {
         tracing::info!(
             entries = replay.entries,
@@ -225,7 +226,7 @@ async fn start_processors(
     }
     let log_limits =
         LogLimits { lines_per_second_max: config.processors.log_lines_per_second, ..LogLimits::default() };
-    let path = config.data_dir.join("state");
+    let path = config.data_dir().join("state");
     let state = tokio::task::spawn_blocking(move || StateDatabase::open(&path, STATE_CACHE_BYTES)).await??;
     broker.set_kept_groups(registry.kept_groups());
     broker.set_partitioner_modules(registry.partitioner_modules());
@@ -324,7 +325,7 @@ fn keep_in_metadata(broker: &Arc<Broker>) -> Persist {
 
 #[cfg(feature = "wasm")]
 fn plugin_host(config: &ServerConfig) -> anyhow::Result<Arc<dyn PluginHost>> {
-    let mut options = crate::wasm::WasmHostOptions::new(config.data_dir.join("modules"));
+    let mut options = crate::wasm::WasmHostOptions::new(config.data_dir().join("modules"));
     options.module_bytes_max = config.processors.module_bytes_max as u64;
     Ok(Arc::new(crate::wasm::WasmHost::open(&options)?))
 }

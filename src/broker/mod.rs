@@ -214,14 +214,20 @@ impl Broker {
         self.partitions.all()
     }
 
-    /// The data directory, as an absolute path.
-    pub fn log_dir(&self) -> PathBuf {
-        std::path::absolute(&self.config.data_dir).unwrap_or_else(|_| self.config.data_dir.clone())
+    /// The log directories, as absolute paths, in the order of the configuration.
+    pub fn log_dirs(&self) -> Vec<PathBuf> {
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        self.config.log_dirs.iter().map(absolute).collect()
     }
 
-    /// The room on the data directory's file system; `None` if it does not say.
-    pub fn log_dir_space(&self) -> Option<DiskSpace> {
-        self.disk.space()
+    /// The number of the log directory that holds a partition.
+    pub fn log_dir_of(&self, topic_partition: &TopicPartition) -> usize {
+        self.disk.directory_index(&topic_partition.to_string())
+    }
+
+    /// The room on a log directory's file system; `None` if it does not say.
+    pub fn log_dir_space(&self, index: usize) -> Option<DiskSpace> {
+        self.disk.space(index)
     }
 
     /// Waits until the journal is durable up to a position.

@@ -47,7 +47,7 @@ pub(super) struct ConfigArgs {
     /// Any key; may be repeated. `tidemill print-config --docs` shows them all
     #[arg(long = "config-set", value_name = "KEY=VALUE", value_parser = parse_pair)]
     config_set: Vec<(String, String)>,
-    /// Where the data lives (log.dirs)
+    /// Where the data lives; several directories are separated by commas (log.dirs)
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<String>,
     /// Where to listen for Kafka clients, separated by commas (listeners)

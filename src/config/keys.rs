@@ -80,9 +80,10 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "log.dirs",
         aliases: &["tidemill.data.dir", "log.dir"],
-        kind: Kind::Text,
+        kind: Kind::List,
         default: Some("./tidemill-data"),
-        doc: "The one directory that holds all data. Also known as tidemill.data.dir.",
+        doc: "The directories that hold all data, separated by commas. The first has the journal, the metadata's log \
+              at first, modules and state; partitions go where the fewest are. Also known as tidemill.data.dir.",
     },
     key(
         "tidemill.admin.listen",

@@ -94,7 +94,7 @@ fn the_file_takes_quoted_keys_nested_tables_and_lists() {
     assert_eq!(config.num_partitions, 6);
     assert_eq!(config.listeners.len(), 2);
     assert_eq!(config.flush, FlushPolicy::Os);
-    assert_eq!(config.data_dir, PathBuf::from("/data"));
+    assert_eq!(config.log_dirs, [PathBuf::from("/data")]);
     assert_eq!(config.values().get("log.segment.bytes").unwrap().value, Some(Value::Int(1_048_576)));
 }
 
@@ -141,7 +141,7 @@ fn two_names_of_one_key_in_one_place_are_refused() {
         environment: vec![("TIDEMILL_DATA_DIR".to_owned(), "/b".to_owned())],
         ..Sources::default()
     };
-    assert_eq!(ServerConfig::load(&over).unwrap().data_dir, PathBuf::from("/b"));
+    assert_eq!(ServerConfig::load(&over).unwrap().data_dir(), Path::new("/b"));
 }
 
 #[test]
@@ -208,7 +208,9 @@ fn what_does_not_go_together_is_refused() {
     assert!(
         message(with_flags(&[("tidemill.admin.listen", "127.0.0.1:9092")])).contains("taken by a listener")
     );
-    assert!(message(with_flags(&[("log.dirs", "/a,/b")])).contains("only one directory"));
+    assert!(message(with_flags(&[("log.dirs", "/a,/b,/a")])).contains("/a is named twice"));
+    let several = with_flags(&[("log.dirs", "/a, /b")]).unwrap().log_dirs;
+    assert_eq!(several, [PathBuf::from("/a"), PathBuf::from("/b")]);
     assert_eq!(with_flags(&[("tidemill.admin.listen", "off")]).unwrap().admin_listen, None);
 }
 

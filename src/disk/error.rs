@@ -83,6 +83,12 @@ pub enum DiskError {
         /// The path as given.
         path: String,
     },
+    /// The log directories do not belong together.
+    #[error("{message}")]
+    LogDirectories {
+        /// What is wrong, and what to do.
+        message: String,
+    },
     /// The file was removed under this handle, so a write to it would go nowhere.
     #[error("{operation} {path}: the file was removed")]
     Removed {

@@ -3,7 +3,7 @@
 //!
 //! After a failed write or fsync the disk is offline for ever; nothing is retried and trusted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -23,7 +23,7 @@ use super::raw::{Opened, RawFiles};
 use super::registry::Registry;
 use super::{DirEntry, DiskError, DiskOptions, DiskSpace, JournalPosition, JournalReplay, OpenMode, SimDisk};
 
-/// One data directory; clones are the same.
+/// One data directory, or several as one; clones are the same.
 #[derive(Clone)]
 pub struct Disk {
     shared: Arc<Shared>,
@@ -116,7 +116,16 @@ impl Drop for OfflineOnPanic<'_> {
 impl Disk {
     /// Locks the directory, replays its journal, and starts to commit.
     pub fn open(data_directory: &Path, options: DiskOptions) -> Result<(Disk, JournalReplay), DiskError> {
-        let (files, lock) = OsFiles::open_locked(data_directory)?;
+        Disk::open_several(&[data_directory.to_owned()], options)
+    }
+
+    /// The same over several directories: the first has the journal, and new directories go where the fewest
+    /// are. A directory that was in use once must be named for ever.
+    pub fn open_several(
+        directories: &[PathBuf],
+        options: DiskOptions,
+    ) -> Result<(Disk, JournalReplay), DiskError> {
+        let (files, lock) = OsFiles::open_locked(directories)?;
         let (disk, replay) = Disk::over(RawFiles::Os(files), Some(lock), options, Committing::Thread)?;
         disk.startthreads()?;
         Ok((disk, replay))
@@ -296,9 +305,15 @@ impl Disk {
         self.shared.raw.exists(path).map_err(|error| DiskError::from_io("stat", path, error))
     }
 
-    /// The room on the file system of the data directory; `None` if it does not say.
-    pub fn space(&self) -> Option<DiskSpace> {
-        self.shared.raw.space()
+    /// The number of the log directory, in the order in which they were opened, that a directory of the top level
+    /// lies in.
+    pub fn directory_index(&self, name: &str) -> usize {
+        self.shared.raw.directory_index(name)
+    }
+
+    /// The room on the file system of a log directory, by its number; `None` if it does not say.
+    pub fn space(&self, index: usize) -> Option<DiskSpace> {
+        self.shared.raw.space(index)
     }
 
     /// Makes the names in a directory durable.

@@ -1,5 +1,5 @@
-//! Files, directories and durability: one locked data directory, one write-ahead journal for all of
-//! its files, group-committed by its own thread, and a simulated disk with faults for tests.
+//! Files, directories and durability: one locked data directory or several, one write-ahead journal for all of
+//! their files, group-committed by its own thread, and a simulated disk with faults for tests.
 //!
 //! Knows no records, topics or offsets, and no async runtime: durability is a plain std future.
 //! After a failed write or fsync the disk is offline for ever; nothing is retried and then trusted.
@@ -14,6 +14,7 @@ mod os;
 mod path;
 mod raw;
 mod registry;
+mod roots;
 mod sim;
 
 pub use error::DiskError;

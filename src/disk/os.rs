@@ -1,4 +1,4 @@
-//! The operating system's files under one data directory, and the lock on it. Raw operations: no
+//! The operating system's files under the log directories, and the locks on them. Raw operations: no
 //! journal, no offline rule; those are above.
 
 use std::fs::{self, File, OpenOptions};
@@ -10,60 +10,72 @@ use rustix::fs::{FlockOperation, flock, statvfs};
 
 use super::path::LOCK_FILE;
 use super::raw::Opened;
+use super::roots::Roots;
 use super::{DirEntry, DiskError, DiskSpace, EntryKind, OpenMode};
 
-/// One data directory.
+/// The log directories.
 pub(super) struct OsFiles {
-    root: PathBuf,
+    roots: Roots,
 }
 
-/// The exclusive lock on a data directory, held as long as this lives.
+/// The exclusive locks on the log directories, held as long as this lives.
 pub(super) struct DirectoryLock {
-    _file: File,
+    _files: Vec<File>,
+}
+
+/// Makes a directory if it is missing, and locks it.
+fn lock(root: &Path) -> Result<File, DiskError> {
+    let shown = root.display().to_string();
+    let failed = |operation| {
+        let shown = shown.clone();
+        move |error| DiskError::from_io(operation, &shown, error)
+    };
+    fs::create_dir_all(root).map_err(failed("create data directory"))?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(root.join(LOCK_FILE))
+        .map_err(failed("open the lock file of"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            let mut pid = String::new();
+            let by = match Read::by_ref(&mut file).take(20).read_to_string(&mut pid) {
+                Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
+                Ok(_) | Err(_) => "another process".to_owned(),
+            };
+            return Err(DiskError::Locked { directory: shown, by });
+        }
+        Err(error) => return Err(failed("lock")(error.into())),
+    }
+    file.set_len(0).map_err(failed("write the lock file of"))?;
+    file.write_all(std::process::id().to_string().as_bytes()).map_err(failed("write the lock file of"))?;
+    Ok(file)
 }
 
 impl OsFiles {
-    /// Makes the directory if it is missing, and locks it.
-    pub(super) fn open_locked(root: &Path) -> Result<(OsFiles, DirectoryLock), DiskError> {
-        let shown = root.display().to_string();
-        let failed = |operation| {
-            let shown = shown.clone();
-            move |error| DiskError::from_io(operation, &shown, error)
-        };
-        fs::create_dir_all(root).map_err(failed("create data directory"))?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(root.join(LOCK_FILE))
-            .map_err(failed("open the lock file of"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
-                let mut pid = String::new();
-                let by = match Read::by_ref(&mut file).take(20).read_to_string(&mut pid) {
-                    Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
-                    Ok(_) | Err(_) => "another process".to_owned(),
-                };
-                return Err(DiskError::Locked { directory: shown, by });
-            }
-            Err(error) => return Err(failed("lock")(error.into())),
-        }
-        file.set_len(0).map_err(failed("write the lock file of"))?;
-        file.write_all(std::process::id().to_string().as_bytes())
-            .map_err(failed("write the lock file of"))?;
-        Ok((OsFiles { root: root.to_owned() }, DirectoryLock { _file: file }))
+    /// Makes the directories that are missing, and locks all.
+    pub(super) fn open_locked(directories: &[PathBuf]) -> Result<(OsFiles, DirectoryLock), DiskError> {
+        let locks = directories.iter().map(|root| lock(root)).collect::<Result<_, _>>()?;
+        Ok((OsFiles { roots: Roots::open(directories.to_vec())? }, DirectoryLock { _files: locks }))
     }
 
-    pub(super) fn space(&self) -> Option<DiskSpace> {
-        let stat = statvfs(&self.root).ok()?;
+    /// The number of the log directory in which a top-level directory lies.
+    pub(super) fn directory_index(&self, name: &str) -> usize {
+        self.roots.index_of(name)
+    }
+
+    /// The room on a log directory's file system.
+    pub(super) fn space(&self, index: usize) -> Option<DiskSpace> {
+        let stat = statvfs(self.roots.directories().get(index)?).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         Some(DiskSpace { total_bytes: bytes(stat.f_blocks), usable_bytes: bytes(stat.f_bavail) })
     }
 
     fn full(&self, path: &str) -> PathBuf {
-        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+        self.roots.full(path)
     }
 
     pub(super) fn open(&self, path: &str, mode: OpenMode) -> io::Result<(File, Opened)> {
@@ -89,10 +101,9 @@ impl OsFiles {
     }
 
     pub(super) fn create_dir(&self, path: &str) -> io::Result<Opened> {
-        let full = self.full(path);
-        match fs::create_dir(&full) {
+        match self.roots.create_dir(path) {
             Ok(()) => Ok(Opened::New),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && full.is_dir() => {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.full(path).is_dir() => {
                 Ok(Opened::Existing)
             }
             Err(error) => Err(error),
@@ -100,7 +111,7 @@ impl OsFiles {
     }
 
     pub(super) fn remove_dir_all(&self, path: &str) -> io::Result<()> {
-        fs::remove_dir_all(self.full(path))
+        self.roots.remove_dir_all(path)
     }
 
     pub(super) fn remove_file(&self, path: &str) -> io::Result<()> {
@@ -108,28 +119,17 @@ impl OsFiles {
     }
 
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.full(from), self.full(to))
+        self.roots.rename(from, to)
     }
 
+    /// Of the top level: the first directory's files, and the directories of all.
     pub(super) fn list(&self, path: &str) -> io::Result<Vec<DirEntry>> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(self.full(path))? {
-            let entry = entry?;
-            // A name that is not UTF-8 is nothing that we made.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let (kind, len) = if metadata.is_dir() {
-                (EntryKind::Directory, 0)
-            } else if metadata.is_file() {
-                (EntryKind::File, metadata.len())
-            } else {
-                (EntryKind::Other, metadata.len())
-            };
-            entries.push(DirEntry { name, kind, len });
+        let mut entries = list_one(&self.full(path))?;
+        if path.is_empty() {
+            for other in self.roots.directories().iter().skip(1) {
+                entries
+                    .extend(list_one(other)?.into_iter().filter(|entry| entry.kind == EntryKind::Directory));
+            }
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -140,12 +140,15 @@ impl OsFiles {
     }
 
     pub(super) fn sync_dir(&self, path: &str) -> io::Result<()> {
+        if path.is_empty() {
+            return self.roots.directories().iter().try_for_each(|root| File::open(root)?.sync_all());
+        }
         File::open(self.full(path))?.sync_all()
     }
 
     #[cfg(target_os = "linux")]
     pub(super) fn sync_everything(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(&self.root)?)?)
+        self.roots.directories().iter().try_for_each(|root| Ok(rustix::fs::syncfs(File::open(root)?)?))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -153,6 +156,29 @@ impl OsFiles {
         rustix::fs::sync();
         Ok(())
     }
+}
+
+fn list_one(directory: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        // A name that is not UTF-8 is nothing that we made.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let (kind, len) = if metadata.is_dir() {
+            (EntryKind::Directory, 0)
+        } else if metadata.is_file() {
+            (EntryKind::File, metadata.len())
+        } else {
+            (EntryKind::Other, metadata.len())
+        };
+        entries.push(DirEntry { name, kind, len });
+    }
+    Ok(entries)
 }
 
 /// How many parts one system call takes; POSIX promises 16, Linux and macOS take 1024.

@@ -78,9 +78,16 @@ impl RawFiles {
         }
     }
 
-    pub(super) fn space(&self) -> Option<DiskSpace> {
+    pub(super) fn directory_index(&self, name: &str) -> usize {
         match self {
-            RawFiles::Os(os) => os.space(),
+            RawFiles::Os(os) => os.directory_index(name),
+            RawFiles::Sim(_) => 0,
+        }
+    }
+
+    pub(super) fn space(&self, index: usize) -> Option<DiskSpace> {
+        match self {
+            RawFiles::Os(os) => os.space(index),
             // It has no bound unless a test sets one.
             RawFiles::Sim(_) => None,
         }

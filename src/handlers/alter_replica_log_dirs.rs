@@ -1,5 +1,5 @@
-//! AlterReplicaLogDirs, versions 1 and 2: there is one data directory, in which every partition is
-//! already; a move to it is done, and a move to any other is LOG_DIR_NOT_FOUND.
+//! AlterReplicaLogDirs, versions 1 and 2: a partition stays in the log directory in which it was made. A move to
+//! where it is is done, one to another log directory is INVALID_REQUEST, and one to anywhere else is LOG_DIR_NOT_FOUND.
 
 use kafka_protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
@@ -16,11 +16,13 @@ pub fn handle(context: &Context) -> Handled {
     let request: AlterReplicaLogDirsRequest = context.decode()?;
     let mut results = Vec::new();
     for directory in &request.dirs {
-        let is_ours = context.broker.log_dir().to_str() == Some(directory.path.as_str());
+        let wanted =
+            context.broker.log_dirs().iter().position(|path| path.to_str() == Some(directory.path.as_str()));
         for topic in &directory.topics {
             let name = topic_name(&topic.name);
             let partitions = topic.partitions.iter().map(|index| {
-                let code = if is_ours { stay(context, &name, *index) } else { ErrorCode::LogDirNotFound };
+                let code =
+                    wanted.map_or(ErrorCode::LogDirNotFound, |wanted| stay(context, &name, *index, wanted));
                 AlterReplicaLogDirPartitionResult::default()
                     .with_partition_index(*index)
                     .with_error_code(code.code())
@@ -35,8 +37,12 @@ pub fn handle(context: &Context) -> Handled {
     context.respond(&AlterReplicaLogDirsResponse::default().with_results(results))
 }
 
-fn stay(context: &Context, topic: &TopicName, index: i32) -> ErrorCode {
+fn stay(context: &Context, topic: &TopicName, index: i32, wanted: usize) -> ErrorCode {
     let partition =
-        topic_partition(topic, index).and_then(|partition| context.broker.partition(&partition).ok());
-    partition.map_or(ErrorCode::UnknownTopicOrPartition, |_| ErrorCode::None)
+        topic_partition(topic, index).filter(|partition| context.broker.partition(partition).is_ok());
+    match partition {
+        None => ErrorCode::UnknownTopicOrPartition,
+        Some(partition) if context.broker.log_dir_of(&partition) == wanted => ErrorCode::None,
+        Some(_) => ErrorCode::InvalidRequest,
+    }
 }

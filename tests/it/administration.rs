@@ -88,6 +88,43 @@ fn log_dirs_tell_the_bytes_of_every_partition() {
 }
 
 #[test]
+fn partitions_are_spread_over_log_dirs_and_stay_where_they_are() {
+    let mut server = TestServer::child_over(3);
+    let mut client = server.wire();
+    wire::create_topic(&mut client, "spread", 6, &[]);
+    for partition in 0..6 {
+        produce(&mut client, "spread", partition, batch(&["one", "two"]));
+    }
+    let placed = |client: &mut WireClient| {
+        let response = client.call(4, &DescribeLogDirsRequest::default().with_topics(None)).unwrap();
+        let held = response.results.iter().map(|directory| {
+            assert!(directory.total_bytes >= directory.usable_bytes && directory.usable_bytes > 0);
+            let topic = directory.topics.iter().find(|topic| topic.name.as_str() == "spread").unwrap();
+            let partitions = topic.partitions.iter().map(|one| (one.partition_index, one.partition_size));
+            (directory.log_dir.to_string(), partitions.collect::<Vec<_>>())
+        });
+        held.collect::<Vec<_>>()
+    };
+    let before = placed(&mut client);
+    assert_eq!(before.iter().map(|(_, partitions)| partitions.len()).collect::<Vec<_>>(), [2, 2, 2]);
+    server.kill();
+    let mut client = server.wire();
+    assert_eq!(placed(&mut client), before);
+    for partition in 0..6 {
+        let read = wire::values(&wire::fetch(&mut client, "spread", partition, 0, 0));
+        assert_eq!(read, [(0, "one".to_owned()), (1, "two".to_owned())]);
+    }
+    let moved = |client: &mut WireClient, path: &str| {
+        let topic = AlterReplicaLogDirTopic::default().with_name(topic_name("spread"));
+        let topic = topic.with_partitions(vec![before[0].1[0].0]);
+        let directory = AlterReplicaLogDir::default().with_path(text(path)).with_topics(vec![topic]);
+        let request = AlterReplicaLogDirsRequest::default().with_dirs(vec![directory]);
+        client.call(2, &request).unwrap().results[0].partitions[0].error_code
+    };
+    assert_eq!((moved(&mut client, &before[0].0), moved(&mut client, &before[1].0)), (0, INVALID_REQUEST));
+}
+
+#[test]
 fn replicas_stay_in_the_one_directory() {
     let server = TestServer::start();
     let mut client = server.wire();

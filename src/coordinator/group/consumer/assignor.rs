@@ -103,73 +103,77 @@ fn range(ordered: &[&Candidate], topics: &BTreeMap<TopicId, i32>) -> Vec<BTreeSe
 /// spread of at most one after the fewest moves; with others no single move makes it more even.
 struct Uniform {
     subscribers: BTreeMap<TopicId, Vec<usize>>,
-    owners: BTreeMap<TopicIdPartition, usize>,
     unassigned: Vec<TopicIdPartition>,
-    loads: Vec<usize>,
+    shares: Vec<BTreeSet<TopicIdPartition>>,
 }
 
 impl Uniform {
     fn new(ordered: &[&Candidate], topics: &BTreeMap<TopicId, i32>) -> Uniform {
-        let mut uniform = Uniform {
-            subscribers: subscribers(ordered, topics),
-            owners: BTreeMap::new(),
-            unassigned: Vec::new(),
-            loads: vec![0; ordered.len()],
-        };
-        for (at, member) in ordered.iter().enumerate() {
+        let mut owned = BTreeSet::new();
+        let mut shares = vec![BTreeSet::new(); ordered.len()];
+        for (member, share) in ordered.iter().zip(&mut shares) {
             for partition in &member.previous {
                 let exists =
                     topics.get(&partition.topic_id).is_some_and(|n| partition.partition.value() < *n);
                 let is_wanted = exists && member.topics.contains(&partition.topic_id);
-                if is_wanted && !uniform.owners.contains_key(partition) {
-                    uniform.give(*partition, at);
+                if is_wanted && owned.insert(*partition) {
+                    share.insert(*partition);
                 }
             }
         }
-        for topic_id in uniform.subscribers.keys() {
-            let all = partitions(*topic_id, topics.get(topic_id).copied().unwrap_or(0));
-            uniform.unassigned.extend(all.filter(|partition| !uniform.owners.contains_key(partition)));
-        }
-        uniform
+        let subscribers = subscribers(ordered, topics);
+        let all = subscribers
+            .keys()
+            .flat_map(|topic_id| partitions(*topic_id, topics.get(topic_id).copied().unwrap_or(0)));
+        let unassigned = all.filter(|partition| !owned.contains(partition)).collect();
+        Uniform { subscribers, unassigned, shares }
     }
 
     fn assign(mut self) -> Vec<BTreeSet<TopicIdPartition>> {
         for partition in std::mem::take(&mut self.unassigned) {
             if let Some(at) = self.least_loaded(partition.topic_id) {
-                self.give(partition, at);
+                self.shares[at].insert(partition);
             }
         }
         // Each move makes the sum of the loads' squares smaller, so this ends.
         while self.move_some() {}
-        let mut shares = vec![BTreeSet::new(); self.loads.len()];
-        for (partition, at) in self.owners {
-            shares[at].insert(partition);
-        }
-        shares
+        self.shares
     }
 
-    fn give(&mut self, partition: TopicIdPartition, at: usize) {
-        self.owners.insert(partition, at);
-        self.loads[at] += 1;
+    fn load(&self, at: usize) -> usize {
+        self.shares[at].len()
     }
 
     /// The first of those with the least partitions.
     fn least_loaded(&self, topic_id: TopicId) -> Option<usize> {
-        self.subscribers.get(&topic_id)?.iter().copied().min_by_key(|at| (self.loads[*at], *at))
+        self.subscribers.get(&topic_id)?.iter().copied().min_by_key(|at| (self.load(*at), *at))
     }
 
+    /// The most loaded give first, one each, then those that have one less, and so on: who has given is then never
+    /// among the least loaded, and nobody is given something for what he gave.
     fn move_some(&mut self) -> bool {
         let mut has_moved = false;
-        let owned: Vec<(TopicIdPartition, usize)> = self.owners.iter().map(|(p, at)| (*p, *at)).collect();
-        for (partition, from) in owned {
-            let Some(to) = self.least_loaded(partition.topic_id) else { continue };
-            if self.loads[from] >= self.loads[to] + 2 {
-                self.loads[from] -= 1;
-                self.give(partition, to);
-                has_moved = true;
+        let most = self.shares.iter().map(BTreeSet::len).max().unwrap_or(0);
+        for load in (2..=most).rev() {
+            for from in 0..self.shares.len() {
+                if self.load(from) == load {
+                    has_moved |= self.give_one(from);
+                }
             }
         }
         has_moved
+    }
+
+    /// Moves a member's first partition that another one should rather have.
+    fn give_one(&mut self, from: usize) -> bool {
+        let load = self.load(from);
+        let target = |partition: &TopicIdPartition| {
+            let to = self.least_loaded(partition.topic_id)?;
+            (load >= self.load(to) + 2).then_some((*partition, to))
+        };
+        let Some((partition, to)) = self.shares[from].iter().find_map(target) else { return false };
+        self.shares[from].remove(&partition);
+        self.shares[to].insert(partition)
     }
 }
 

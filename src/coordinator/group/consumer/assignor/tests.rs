@@ -105,6 +105,18 @@ fn uniform_gives_a_newcomer_its_share_and_moves_no_more_than_that() {
 }
 
 #[test]
+fn uniform_gives_nobody_something_for_what_he_gave() {
+    let had = |topic: u8| (0..4).map(|index| partition(topic, index)).collect();
+    let members = [
+        Candidate { previous: had(1), ..candidate("A", &[1, 2]) },
+        Candidate { previous: had(2), ..candidate("B", &[1, 2]) },
+        candidate("C", &[1, 2]),
+    ];
+    let then = Assignor::Uniform.assign(&members, &topics(&[(1, 4), (2, 4)]));
+    assert_eq!(shown(&then), ["A: 1-1 1-2 1-3", "B: 2-1 2-2 2-3", "C: 1-0 2-0"]);
+}
+
+#[test]
 fn uniform_respects_differing_subscriptions() {
     // Kafka's fixture of the sticky assignor: nested subscriptions to topics of one, two and three partitions.
     let members = [candidate("C0", &[1]), candidate("C1", &[1, 2]), candidate("C2", &[1, 2, 3])];
