@@ -23,7 +23,7 @@ SECONDS_MAX = 280
 # The machine has two cores, and scenarios wait more than they work.
 AT_ONCE = 3
 NOT_SCENARIOS = {"run.py", "common.py", "broker.py", "jvm.py", "programs.py", "proxy.py", "raw_log.py", "fleet.py", "scenarios.py",
-                 "reasons.py", "pages.py"}
+                 "reasons.py", "pages.py", "dump_directory.py"}
 # The longest begin first.
 FIRST = ("compatibility", "kafka_tools", "interceptors", "streams")
 # So that a group is there at once, and what takes too long or is gone is soon found.
