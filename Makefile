@@ -19,6 +19,8 @@ VEGA_DATASETS := vega-datasets@3.2.1
 KILLS ?= 50
 # One fixed run in CI; SEED=... tries another.
 SEED ?= 2
+# Where the kill loop's interceptor drops records.
+DROPPED := plain txn.first txn.second __ingress.txn.placed
 
 .PHONY: help
 help: ## What there is to make
@@ -69,8 +71,9 @@ compatibility: binary clients foreign-clients rust-clients guests ## The same; w
 	$(PYTHON) tests/interop/run.py target/debug/tidemill --write-pages
 
 .PHONY: kill-loop
-kill-loop: binary clients guests ## kill -9 at random moments under load, and a check of everything
-	$(PYTHON) tests/kill_loop/kill_loop.py target/debug/tidemill target/guests --kills $(KILLS) --seed $(SEED)
+kill-loop: binary clients guests $(INTEROP)/tools/ready ## kill -9 at random moments under load, and a check of everything
+	$(PYTHON) tests/kill_loop/kill_loop.py target/debug/tidemill target/guests --kills $(KILLS) --seed $(SEED) --keep target/kill-loop
+	$(PYTHON) tests/interop/dump_directory.py target/kill-loop/killed target/kill-loop/stopped $(DROPPED:%=--dropped %)
 
 .PHONY: demo-dev
 demo-dev: ## The demo with the dev build and less data

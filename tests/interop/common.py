@@ -49,10 +49,13 @@ def tidemill(*arguments):
     return done.stdout
 
 
+def named(config):
+    """Settings with underscores for dots; one of librdkafka's has an underscore itself."""
+    return {key if key == "log_level" else key.replace("_", "."): value for key, value in config.items()}
+
+
 def producer(**config):
-    settings = {"bootstrap.servers": BOOTSTRAP, "linger.ms": 1}
-    settings.update({key.replace("_", "."): value for key, value in config.items()})
-    return Producer(settings)
+    return Producer({"bootstrap.servers": BOOTSTRAP, "linger.ms": 1, **named(config)})
 
 
 def transactional(transactional_id, **config):
@@ -70,8 +73,7 @@ def consumer(group=None, **config):
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
     }
-    settings.update({key.replace("_", "."): value for key, value in config.items()})
-    return Consumer(settings)
+    return Consumer(settings | named(config))
 
 
 def read_all(topic, isolation="read_committed", partitions=1):

@@ -1,7 +1,6 @@
 """The clients of the compatibility suite as child processes that speak the language of python/language.py."""
 
 import json
-import os
 import pathlib
 import queue
 import subprocess
@@ -9,18 +8,16 @@ import sys
 import tempfile
 import threading
 
+import jvm
+from jvm import INTEROP, TARGET
+
 HERE = pathlib.Path(__file__).resolve().parent
-TARGET = pathlib.Path(os.environ["TARGET"])
-INTEROP = TARGET / "interop"
-# A short life: no time for the optimising compiler.
-JVM = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx192m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]
 # A program ends by itself after this; an answer must come much earlier.
 LIFE_SECONDS, ANSWER_SECONDS = 240, 60
 
 
 def java(directory):
-    return [*JVM, "-cp", f"{INTEROP / directory}/classes:{INTEROP / directory}/lib/*", "tidemill.interop.Client",
-            "--mode", "commands"]
+    return jvm.java(directory, "tidemill.interop.Client", "--mode", "commands")
 
 
 def python(program):

@@ -6,12 +6,10 @@ Writes interop/tools.json, of which docs/compatibility.md is made.
 import glob
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
 import tempfile
-import threading
 
 from broker import Broker
 
@@ -22,7 +20,7 @@ BROKER.start()
 
 import common  # noqa: E402 (it takes the broker from the environment)
 from common import check, new_topic, producer, read_all, read_settled, transactional, unique, values  # noqa: E402
-from fleet import INTEROP, JVM  # noqa: E402
+from jvm import INTEROP, Runner, java, wrong  # noqa: E402
 
 SECONDS_MAX = 60
 TOOLS = []
@@ -36,47 +34,13 @@ def tool(name, job):
     return register
 
 
-def machine(*arguments):
-    return [*JVM[:-1], "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", f"{INTEROP}/tools/classes:{INTEROP}/tools/lib/*", *arguments]
-
-
 def alone(name, *arguments):
     """What a tool prints that ends its virtual machine, or does its last work at that end."""
-    done = subprocess.run(machine(name, *map(str, arguments)), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS_MAX)
+    command = java("tools", name, *arguments, log_level="error")
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS_MAX)
     if done.returncode != 0:
         wrong(f"{name}: status {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     return done.stdout
-
-
-class Runner:
-    """The tools in one virtual machine (tools/…/Runner.java)."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(machine("tidemill.tools.Runner"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.version, self.error = None, ""
-
-    def __call__(self, name, *arguments, stdin="", status=0):
-        """What a tool prints; it must end with this status."""
-        asked = {"class": name, "arguments": [str(argument) for argument in arguments], "stdin": stdin}
-        clock = threading.Timer(SECONDS_MAX, self.process.kill)
-        clock.start()
-        self.process.stdin.write(json.dumps(asked) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        clock.cancel()
-        if not line:
-            wrong(f"{name} {' '.join(asked['arguments'])}: not done after {SECONDS_MAX} s")
-        answer = json.loads(line)
-        self.version = answer["version"]
-        if answer["status"] != status:
-            wrong(f"{name} {' '.join(asked['arguments'])}: status {answer['status']}\n{answer['out']}\n{answer['error']}")
-        self.error = answer["error"]
-        return answer["out"]
-
-
-def wrong(text):
-    print(f"WRONG: {text}", flush=True)
-    sys.exit(1)
 
 
 RUN = Runner()
@@ -359,7 +323,7 @@ def main():
             except (SystemExit, KeyError) as failure:
                 print(f"--- {name} has failed: {failure!r}; the broker said\n{BROKER.log_tail(3)}\n---", flush=True)
     finally:
-        RUN.process.kill()
+        RUN.end()
         BROKER.remove()
     if len(done) < len(TOOLS):
         sys.exit(1)

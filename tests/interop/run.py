@@ -3,8 +3,8 @@
 
 A scenario is a program (kcat_*.sh, or *.py with confluent-kafka) that finds the broker in BOOTSTRAP and, if it wants
 them, its admin API in ADMIN_URL, its binary in TIDEMILL and what was built for the tests (guests/, interop/) in
-TARGET. It makes topics of its own, checks what it sees and ends 0 only if all of it was right. When all have run, the
-pages that tell of them must be up to date (pages.py).
+TARGET. It makes topics of its own, checks what it sees ("ok: …", "did: …" for figures) and ends 0 only if all of it was
+right. When all have run, the pages that tell of them must be up to date (pages.py).
 
 usage: run.py BINARY [--write-pages] [SCENARIO...]      (make interop does the set-up)
 """
@@ -22,8 +22,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 280
 # The machine has two cores, and scenarios wait more than they work.
 AT_ONCE = 3
-NOT_SCENARIOS = {"run.py", "common.py", "broker.py", "programs.py", "proxy.py", "raw_log.py", "fleet.py", "scenarios.py", "reasons.py",
-                 "pages.py"}
+NOT_SCENARIOS = {"run.py", "common.py", "broker.py", "jvm.py", "programs.py", "proxy.py", "raw_log.py", "fleet.py", "scenarios.py",
+                 "reasons.py", "pages.py", "dump_directory.py"}
 # The longest begin first.
 FIRST = ("compatibility", "kafka_tools", "interceptors", "streams")
 # So that a group is there at once, and what takes too long or is gone is soon found.
@@ -49,7 +49,8 @@ def run(path, broker):
     started = time.monotonic()
     good, said = outcome(path, broker)
     checks = sum(line.startswith("ok: ") for line in said.splitlines())
-    print(f"{'PASS' if good else 'FAIL'}  {path.stem:24} {checks:4} checks {time.monotonic() - started:6.1f} s", flush=True)
+    done = "".join(f"\n      {line.removeprefix('did: ')}" for line in said.splitlines() if line.startswith("did: "))
+    print(f"{'PASS' if good else 'FAIL'}  {path.stem:24} {checks:4} checks {time.monotonic() - started:6.1f} s{done}", flush=True)
     if not good:
         print(f"--- {path.stem} said\n{said}\n--- the broker said\n{broker.log_tail()}\n---", flush=True)
     return good

@@ -19,7 +19,10 @@ is ready. At the end a read-committed consumer's view is compared with what was 
 
 The moments of the kills and what the producers do follow from the seed.
 
-usage: kill_loop.py BINARY GUESTS_DIRECTORY [--kills N] [--seed N]      (make kill-loop does the set-up)
+With --keep what the broker has left stays, for tools that look at its files: as a kill -9 leaves it, and after an orderly
+stop.
+
+usage: kill_loop.py BINARY GUESTS_DIRECTORY [--kills N] [--seed N] [--keep DIRECTORY]      (make kill-loop does the set-up)
 """
 
 import argparse
@@ -29,6 +32,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import statistics
 import sys
 import threading
@@ -497,6 +501,17 @@ def check(broker, load, seed):
     return report, hidden
 
 
+def keep(broker, directory):
+    """Copies of the data directory: as a kill -9 of the recovered broker leaves it, and after an orderly stop."""
+    shutil.rmtree(directory, ignore_errors=True)
+    data = pathlib.Path(broker.directory) / "data"
+    broker.kill()
+    shutil.copytree(data, directory / "killed")
+    broker.start()
+    broker.stop()
+    shutil.copytree(data, directory / "stopped")
+
+
 def wrong_lines(broker):
     """What the broker must never say."""
     text = pathlib.Path(broker.log_path).read_text(errors="replace")
@@ -509,6 +524,7 @@ def main():
     parser.add_argument("guests")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--keep", type=pathlib.Path, metavar="DIRECTORY")
     options = parser.parse_args()
     print(f"kill loop: seed {options.seed}", flush=True)
     started, is_good = time.monotonic(), False
@@ -533,7 +549,10 @@ def main():
               f"dropped seen {report.dropped_seen} of {load.drops} and more, failures of clients {len(load.failed)}")
         print("".join(f"  {problem}\n" for problem in problems[:30]), end="")
         is_good = not problems and did_something(load, outcomes, hidden)
-        broker.stop()
+        if options.keep:
+            keep(broker, options.keep)
+        else:
+            broker.stop()
     except Exception:
         traceback.print_exc()
         is_good = False

@@ -392,8 +392,10 @@ fn member(fields: &mut Fields<'_>) -> Result<ConsumerMember, FieldError> {
         server_assignor: owned(fields.nullable_string()?),
         classic: None,
     };
+    // A nullable structure in a tagged field begins with 0 for null. Kafka 4.3 writes that for members of the
+    // new protocol.
     if let Some(mut classic) = fields.tagged_field(CLASSIC_TAG)?
-        && classic.i8()? >= 0
+        && classic.i8()? > 0
     {
         member.classic = Some(classic_member(&mut classic)?);
     }

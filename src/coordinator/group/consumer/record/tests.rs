@@ -143,7 +143,7 @@ fn what_newer_versions_tag_on_is_read_past() {
         panic!()
     };
     assert_eq!(current.assigned, partitions(&[3]));
-    let null_classic = b"\0\0\0\x02r\x02c\x03/h\x02\x02t\0\0\0\0\x05\x06range\x01\0\x01\xff";
+    let null_classic = b"\0\0\0\x02r\x02c\x03/h\x02\x02t\0\0\0\0\x05\x06range\x01\0\x01\0";
     assert_eq!(
         GroupRecord::decode(b"\0\x05\0\x01g\0\x01m", Some(null_classic)),
         Ok(Some(record_of(ConsumerRecord::Member(MemberId::new("m"), Some(member())))))

@@ -32,7 +32,8 @@ public final class WordCount {
         config.put("commit.interval.ms", "100");
         // Without the cache each count is a record of the output, so that one too many or too few shows.
         config.put("statestore.cache.max.bytes", "0");
-        // So that a killed instance is missed soon.
+        // A static member: who comes after a killed one takes its place at once, instead of when its session is over.
+        config.put("consumer.group.instance.id", arguments[1]);
         config.put("consumer.session.timeout.ms", "6000");
         config.put("consumer.heartbeat.interval.ms", "1000");
         config.put("consumer.auto.offset.reset", "earliest");
