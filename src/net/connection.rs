@@ -37,7 +37,7 @@ pub struct ConnectionLimits {
     pub request_bytes_max: usize,
     /// How many requests may be under way at once; further ones stay in the socket.
     pub requests_in_flight_max: usize,
-    /// How long a connection may be silent with nothing under way.
+    /// How long a connection may be silent with nothing under way, or take nothing of its answers.
     pub idle_max: Duration,
 }
 
@@ -184,7 +184,7 @@ impl Loop {
                 next = self.pending.next().now_or_never().flatten();
             }
         }
-        write_pieces(stream, pieces).await.map_err(|error| error.to_string())?;
+        write_pieces(stream, pieces, self.limits.idle_max).await.map_err(|error| error.to_string())?;
         closing.map_or(Ok(()), Err)
     }
 }
