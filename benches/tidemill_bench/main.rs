@@ -35,6 +35,10 @@ struct Bench {
     book: Book,
 }
 
+/// As the binary has: one of the brokers that are compared runs in this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Scenario = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 
 const SCENARIOS: [Scenario; 14] = [

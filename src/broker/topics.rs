@@ -1,5 +1,6 @@
 //! Topics: create, delete, grow, reconfigure, and the internal ones that appear when first needed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -42,15 +43,63 @@ impl Broker {
 
     /// Creates a topic and its partitions; done when both are durable.
     pub async fn create_topic(&self, topic: &NewTopic) -> Result<Arc<TopicImage>, BrokerError> {
-        let create = self.creation_of(topic)?;
+        let created = self.create_topics(std::slice::from_ref(topic)).await?;
+        created.into_iter().next().unwrap_or(Err(BrokerError::UnknownPartition))
+    }
+
+    /// Creates topics, in order, each on its own: one that is refused keeps no other from being. All of them are one
+    /// change of the metadata, since each change costs as much as there are topics.
+    pub async fn create_topics(
+        &self,
+        topics: &[NewTopic],
+    ) -> Result<Vec<Result<Arc<TopicImage>, BrokerError>>, BrokerError> {
+        let mut creations: Vec<_> = topics.iter().map(|topic| self.creation_of(topic)).collect();
         let _one_at_a_time = self.topic_changes.lock().await;
-        let image = self.change_metadata(|image| self.new_topic_records(image, &create)).await?;
-        let created = image.topic(create.name.as_str()).ok_or(BrokerError::UnknownPartition)?;
-        if let Some(ingress) = image.ingress_of(&create.name) {
+        let image = self.change_metadata(|image| Ok(self.records_of_all(image, &mut creations))).await?;
+        let mut created = Vec::with_capacity(topics.len());
+        for creation in creations {
+            created.push(match creation {
+                Ok(create) => self.make_topic(&image, &create.name).await,
+                Err(error) => Err(error),
+            });
+        }
+        self.tell_topics().await;
+        Ok(created)
+    }
+
+    /// The records of those that can be created, each decided over the metadata with those before it.
+    fn records_of_all(
+        &self,
+        image: &MetadataImage,
+        creations: &mut [Result<CreateTopic, BrokerError>],
+    ) -> Vec<MetadataRecord> {
+        let mut image = Cow::Borrowed(image);
+        let mut records = Vec::new();
+        let last = creations.len().saturating_sub(1);
+        for (number, creation) in creations.iter_mut().enumerate() {
+            let Ok(create) = creation else { continue };
+            match self.new_topic_records(&image, create) {
+                Ok(new) if number == last => records.extend(new),
+                Ok(new) => {
+                    new.iter().for_each(|record| image.to_mut().apply(record));
+                    records.extend(new);
+                }
+                Err(refusal) => *creation = Err(refused(refusal)),
+            }
+        }
+        records
+    }
+
+    async fn make_topic(
+        &self,
+        image: &MetadataImage,
+        name: &TopicName,
+    ) -> Result<Arc<TopicImage>, BrokerError> {
+        let created = image.topic(name.as_str()).ok_or(BrokerError::UnknownPartition)?;
+        if let Some(ingress) = image.ingress_of(name) {
             self.make_partitions(ingress, 0).await?;
         }
         self.make_partitions(created, 0).await?;
-        self.tell_topics().await;
         tracing::info!(topic = %created.name, partitions = created.partition_count(), "topic created");
         Ok(Arc::clone(created))
     }

@@ -122,7 +122,7 @@ pub const KEYS: &[Key] = &[
         "connections.max.idle.ms",
         "600000",
         Kind::long(1000),
-        "A connection without a request for so long is closed.",
+        "A connection without a request for so long is closed, and so is one that takes nothing of its answers.",
     ),
     key(
         "queued.max.requests",

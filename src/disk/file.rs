@@ -42,6 +42,10 @@ impl FileInner {
         Arc::clone(&self.path.lock())
     }
 
+    pub(super) fn key(&self) -> u64 {
+        self.key
+    }
+
     pub(super) fn raw(&self) -> &RawFile {
         &self.raw
     }
@@ -104,7 +108,7 @@ impl FileInner {
 
 impl Drop for FileInner {
     fn drop(&mut self) {
-        self.shared.registry.dropped(self.key);
+        self.shared.registry.dropped(self.path(), self.key);
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) struct Registry {
 
 #[derive(Default)]
 struct Inner {
-    files: BTreeMap<u64, Weak<FileInner>>,
+    /// The open files, and the unsynced ones, by path and key: what is asked is what there is under one path.
+    files: BTreeMap<(Arc<str>, u64), Weak<FileInner>>,
     /// Kept alive until a checkpoint has synced them: a file that nobody has open any more must
     /// still be synced, and the journal may still speak of it.
     dirty: Vec<Arc<FileInner>>,
@@ -47,12 +48,12 @@ impl Registry {
     pub(super) fn opened(&self, make: impl FnOnce(u64) -> Arc<FileInner>) -> Arc<FileInner> {
         let key = self.next_id();
         let file = make(key);
-        self.inner.lock().files.insert(key, Arc::downgrade(&file));
+        self.inner.lock().files.insert((file.path(), key), Arc::downgrade(&file));
         file
     }
 
-    pub(super) fn dropped(&self, key: u64) {
-        self.inner.lock().files.remove(&key);
+    pub(super) fn dropped(&self, path: Arc<str>, key: u64) {
+        self.inner.lock().files.remove(&(path, key));
     }
 
     pub(super) fn file_is_new(&self, path: &str) {
@@ -120,7 +121,10 @@ impl Registry {
     /// What was at or under `from` is now at or under `to`.
     pub(super) fn renamed(&self, from: &str, to: &str) {
         for file in self.files_under(from) {
+            let mut inner = self.inner.lock();
+            inner.files.remove(&(file.path(), file.key()));
             file.renamed(from, to);
+            inner.files.insert((file.path(), file.key()), Arc::downgrade(&file));
         }
         let moved = |path: String| path::moved(&path, from, to).unwrap_or(path);
         let mut inner = self.inner.lock();
@@ -133,7 +137,13 @@ impl Registry {
     /// The open or dirty files at or under `path`. Answers strong references, so that the last one
     /// is never dropped, and `dropped` called, while the lock is held.
     fn files_under(&self, path: &str) -> Vec<Arc<FileInner>> {
-        let all: Vec<Arc<FileInner>> = self.inner.lock().files.values().filter_map(Weak::upgrade).collect();
-        all.into_iter().filter(|file| !file.is_removed() && path::is_under(&file.path(), path)).collect()
+        let first = (Arc::from(path), 0);
+        let under: Vec<Arc<FileInner>> = {
+            let inner = self.inner.lock();
+            // What is under a directory begins with its path, and so does what has a longer name beside it.
+            let beginning = inner.files.range(first..).take_while(|((other, _), _)| other.starts_with(path));
+            beginning.filter_map(|(_, file)| file.upgrade()).collect()
+        };
+        under.into_iter().filter(|file| !file.is_removed() && path::is_under(&file.path(), path)).collect()
     }
 }

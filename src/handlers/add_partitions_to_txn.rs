@@ -1,6 +1,8 @@
 //! AddPartitionsToTxn, versions 0 to 5: clients add to one transaction (0 to 3), brokers to several
 //! or only look (4 and 5). All partitions are added or none (OPERATION_NOT_ATTEMPTED).
 
+use std::collections::HashMap;
+
 use kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
@@ -47,14 +49,14 @@ async fn one(
     transaction: &AddPartitionsToTxnTransaction,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let partitions = named(&transaction.topics);
-    let bad: Vec<(TopicPartition, ErrorCode)> = partitions
+    let bad: HashMap<TopicPartition, ErrorCode> = partitions
         .iter()
         .filter_map(|partition| refusal(context, partition).map(|code| (partition.clone(), code)))
         .collect();
     if !bad.is_empty() {
         return describe(&transaction.topics, |partition| {
-            let own = bad.iter().find(|(other, _)| Some(other) == partition);
-            own.map_or(ErrorCode::OperationNotAttempted, |(_, code)| *code)
+            let own = partition.and_then(|partition| bad.get(partition));
+            own.copied().unwrap_or(ErrorCode::OperationNotAttempted)
         });
     }
     let partitions = partitions.iter().map(|named| context.broker.transaction_target(named)).collect();
@@ -70,11 +72,12 @@ async fn one(
     };
     if transaction.verify_only {
         let verified = context.broker.verify_in_transaction(add).await;
+        let verified = verified.map(|results| results.into_iter().collect::<HashMap<_, _>>());
         return describe(&transaction.topics, |partition| match &verified {
             Ok(results) => {
                 let target = partition.map(|named| context.broker.transaction_target(named));
-                let own = results.iter().find(|(other, _)| Some(other) == target.as_ref());
-                own.map_or(ErrorCode::UnknownTopicOrPartition, |(_, code)| *code)
+                let own = target.and_then(|target| results.get(&target));
+                own.copied().unwrap_or(ErrorCode::UnknownTopicOrPartition)
             }
             Err(error) => error.code(),
         });

@@ -2,14 +2,14 @@
 //!
 //! Left out: quotas by IP address.
 
-use kafka_protocol::messages::alter_client_quotas_request::EntryData;
+use kafka_protocol::messages::alter_client_quotas_request::{EntryData, OpData};
 use kafka_protocol::messages::alter_client_quotas_response::{EntityData, EntryData as AlteredEntry};
 use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 
 use crate::broker::{BrokerError, ChangeMode};
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::verdict;
+use crate::handlers::convert::{repeated, verdict};
 use crate::quota::{QuotaEntity, QuotaError};
 
 /// Changes entities, each on its own, all of its quotas or none.
@@ -17,13 +17,15 @@ pub async fn handle(context: Context) -> Handled {
     let request: AlterClientQuotasRequest = context.decode()?;
     let mode = if request.validate_only { ChangeMode::ValidateOnly } else { ChangeMode::Apply };
     let entities: Vec<_> = request.entries.iter().map(entity).collect();
+    let repeated = repeated(entities.iter().flatten());
     let mut altered = Vec::with_capacity(request.entries.len());
     for (entry, entity) in request.entries.into_iter().zip(&entities) {
-        let is_repeated = entity.is_ok() && entities.iter().filter(|other| *other == entity).count() > 1;
-        let result = match (is_repeated, entity) {
-            (true, _) => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the entity is named twice")),
-            (false, Ok(entity)) => alter(&context, entity, &entry, mode).await,
-            (false, Err(error)) => Err(error.clone().into()),
+        let result = match entity {
+            Ok(entity) if repeated.contains(entity) => {
+                Err(BrokerError::refused(ErrorCode::InvalidRequest, "the entity is named twice"))
+            }
+            Ok(entity) => alter(&context, entity, &entry, mode).await,
+            Err(error) => Err(error.clone().into()),
         };
         let (code, why) = verdict(result);
         let entity = entry.entity.into_iter().map(|part| {
@@ -51,13 +53,11 @@ async fn alter(
     entry: &EntryData,
     mode: ChangeMode,
 ) -> Result<(), BrokerError> {
-    let mut changes: Vec<(String, Option<f64>)> = Vec::with_capacity(entry.ops.len());
-    for operation in &entry.ops {
-        let key = operation.key.to_string();
-        if changes.iter().any(|(other, _)| *other == key) {
-            return Err(BrokerError::refused(ErrorCode::InvalidRequest, format!("{key} is named twice")));
-        }
-        changes.push((key, (!operation.remove).then_some(operation.value)));
+    if let Some(key) = repeated(entry.ops.iter().map(|operation| operation.key.as_str())).first() {
+        return Err(BrokerError::refused(ErrorCode::InvalidRequest, format!("{key} is named twice")));
     }
+    let change =
+        |operation: &OpData| (operation.key.to_string(), (!operation.remove).then_some(operation.value));
+    let changes: Vec<_> = entry.ops.iter().map(change).collect();
     context.broker.alter_client_quotas(entity, &changes, mode).await
 }

@@ -10,21 +10,19 @@ use std::collections::BTreeMap;
 use crate::broker::{BrokerError, ChangeMode};
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::verdict;
-use crate::handlers::incremental_alter_configs::{
-    BROKER_RESOURCE, TOPIC_RESOURCE, broker_scope, is_repeated,
-};
+use crate::handlers::convert::{repeated, verdict};
+use crate::handlers::incremental_alter_configs::{BROKER_RESOURCE, TOPIC_RESOURCE, broker_scope};
 use crate::ids::TopicName;
 
 /// Changes resources, each on its own, all of its settings or none.
 pub async fn handle(context: Context) -> Handled {
     let request: AlterConfigsRequest = context.decode()?;
     let mode = if request.validate_only { ChangeMode::ValidateOnly } else { ChangeMode::Apply };
-    let named: Vec<_> =
-        request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
+    let repeated =
+        repeated(request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())));
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
-        let replaced = match is_repeated(&named, resource.resource_type, &resource.resource_name) {
+        let replaced = match repeated.contains(&(resource.resource_type, resource.resource_name.clone())) {
             true => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the resource is named twice")),
             false => replace(&context, &resource, mode).await,
         };

@@ -1,11 +1,13 @@
 //! ApiVersions, versions 0 to 4: what this broker serves, and its finalised features.
 //!
 //! An unknown version is answered in version 0 with UNSUPPORTED_VERSION and its own
-//! versions (KIP-511), so that the client can choose again. Left out: nothing.
+//! versions (KIP-511), so that the client can choose again. Since version 3 clients say which software
+//! they are, in text that may be logged and counted by. Left out: nothing.
 
 use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
+use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::text;
 use crate::handlers::reply::{Outcome, Reply, ResponseFrame};
@@ -28,7 +30,13 @@ pub const FEATURES: &[Feature] =
 
 /// Answers the table of what is served.
 pub fn handle(context: &Context) -> Handled {
-    let _request: ApiVersionsRequest = context.decode()?;
+    let request: ApiVersionsRequest = context.decode()?;
+    let says_who =
+        is_software(&request.client_software_name) && is_software(&request.client_software_version);
+    if context.version() >= 3 && !says_who {
+        let code = ErrorCode::InvalidRequest.code();
+        return context.respond(&ApiVersionsResponse::default().with_error_code(code));
+    }
     let mut response = ApiVersionsResponse::default().with_api_keys(table());
     if context.version() >= 3 {
         let supported = FEATURES.iter().map(|feature| {
@@ -49,6 +57,16 @@ pub fn handle(context: &Context) -> Handled {
             .with_finalized_features(finalized.collect());
     }
     context.respond(&response)
+}
+
+/// Letters, digits, `.` and `-`, of which the marks neither begin nor end it (Kafka's
+/// `ApiVersionsRequest.SOFTWARE_NAME_VERSION_PATTERN`).
+fn is_software(text: &str) -> bool {
+    let is_plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    is_plain(bytes.first())
+        && is_plain(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(byte))
 }
 
 /// The answer to a version that this broker does not know.

@@ -1,5 +1,6 @@
 //! From the wire's types to ours and back: sentinels end here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kafka_protocol::messages as wire;
@@ -30,6 +31,20 @@ pub fn verdict(done: Result<(), BrokerError>) -> (i16, Option<StrBytes>) {
         Ok(()) => (ErrorCode::None.code(), None),
         Err(error) => (error.code().code(), message(error.code(), error.explanation())),
     }
+}
+
+/// Which of the things that a request names it names more than once: what is meant of them is not known. One look
+/// at each, however many a client names.
+pub fn repeated<T: Ord>(named: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let (mut seen, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    for one in named {
+        if seen.contains(&one) {
+            repeated.insert(one);
+        } else {
+            seen.insert(one);
+        }
+    }
+    repeated
 }
 
 /// A topic's name.
@@ -112,10 +127,12 @@ pub fn wire_broker(id: BrokerId) -> wire::BrokerId {
     wire::BrokerId(id.value())
 }
 
-/// `isolation_level` as Fetch and ListOffsets carry it.
-pub fn isolation(level: i8) -> Isolation {
+/// `isolation_level` as Fetch and ListOffsets carry it; `None` for a level that there is not, whose reader
+/// must not be shown more than it wants to see.
+pub fn isolation(level: i8) -> Option<Isolation> {
     match level {
-        1 => Isolation::ReadCommitted,
-        _ => Isolation::ReadUncommitted,
+        0 => Some(Isolation::ReadUncommitted),
+        1 => Some(Isolation::ReadCommitted),
+        _ => None,
     }
 }

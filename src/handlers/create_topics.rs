@@ -1,7 +1,8 @@
 //! CreateTopics, versions 2 to 7.
 //!
 //! The replication factor must be 1 or the default (-1): there is one broker. An explicit
-//! assignment must name this broker alone. `num_partitions` -1 takes the broker's default.
+//! assignment must name this broker alone. `num_partitions` -1 takes the broker's default. As in Kafka a
+//! request that asks for more than 10,000 partitions in all gets none of them.
 
 use std::collections::BTreeMap;
 
@@ -12,52 +13,87 @@ use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use crate::broker::{BrokerError, NewTopic};
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::{message, text, topic_name, wire_topic_id};
+use crate::handlers::convert::{message, repeated, text, topic_name, wire_topic_id};
 use crate::ids::TopicId;
+use crate::metadata::decide::PARTITIONS_MAX;
 use crate::metadata::image::is_internal_name;
 use crate::quota::MutationRule;
 
-struct Created {
+/// A topic that can be created, or has been.
+struct Checked {
+    new: NewTopic,
     topic_id: Option<TopicId>,
     partitions: i32,
-    configs: BTreeMap<String, String>,
 }
 
 /// Creates topics, each on its own.
 pub async fn handle(context: Context) -> Handled {
     let request: CreateTopicsRequest = context.decode()?;
-    let mut results = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        let is_repeated = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
-        let created = match is_repeated {
-            true => {
-                Err(BrokerError::refused(ErrorCode::InvalidRequest, "the request names this topic twice"))
-            }
-            false => create(&context, topic, request.validate_only).await,
-        };
-        results.push(describe(&context, topic, created));
+    let mut checked = check_all(&context, &request);
+    if !request.validate_only {
+        create_all(&context, &mut checked).await;
     }
-    context.respond(&CreateTopicsResponse::default().with_topics(results))
+    let described =
+        request.topics.iter().zip(checked).map(|(topic, checked)| describe(&context, topic, checked));
+    context.respond(&CreateTopicsResponse::default().with_topics(described.collect()))
 }
 
-async fn create(
-    context: &Context,
-    topic: &CreatableTopic,
-    validate_only: bool,
-) -> Result<Created, BrokerError> {
+/// Which topics of a request can be created, for all that can be told before.
+fn check_all(context: &Context, request: &CreateTopicsRequest) -> Vec<Result<Checked, BrokerError>> {
+    let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
+    let asks_too_much = partitions_in_all(context, request) > i64::from(PARTITIONS_MAX);
+    let check = |topic: &CreatableTopic| match (asks_too_much, repeated.contains(topic.name.as_str())) {
+        (true, _) => {
+            let why = format!("one request creates at most {PARTITIONS_MAX} partitions");
+            Err(BrokerError::refused(ErrorCode::PolicyViolation, why))
+        }
+        (false, true) => {
+            Err(BrokerError::refused(ErrorCode::InvalidRequest, "the request names this topic twice"))
+        }
+        (false, false) => check(context, topic),
+    };
+    request.topics.iter().map(check).collect()
+}
+
+fn check(context: &Context, topic: &CreatableTopic) -> Result<Checked, BrokerError> {
     let new = new_topic(context, topic)?;
-    let default_partitions = context.broker.config().num_partitions;
-    let configs = new.configs.clone();
-    if validate_only {
-        context.broker.validate_new_topic(&new)?;
-        let partitions = new.partitions.unwrap_or(default_partitions);
-        return Ok(Created { topic_id: None, partitions, configs });
-    }
     context.broker.validate_new_topic(&new)?;
-    context
-        .charge_mutations(mutation_rule(context.version()), new.partitions.unwrap_or(default_partitions))?;
-    let created = context.broker.create_topic(&new).await?;
-    Ok(Created { topic_id: Some(created.id), partitions: created.partition_count(), configs })
+    let partitions = new.partitions.unwrap_or(context.broker.config().num_partitions);
+    Ok(Checked { new, topic_id: None, partitions })
+}
+
+/// Creates those that can be and that the client's quota allows.
+async fn create_all(context: &Context, checked: &mut [Result<Checked, BrokerError>]) {
+    for topic in &mut *checked {
+        let Ok(Checked { partitions, .. }) = topic else { continue };
+        if let Err(refused) = context.charge_mutations(mutation_rule(context.version()), *partitions) {
+            *topic = Err(refused);
+        }
+    }
+    let new: Vec<NewTopic> = checked.iter().flatten().map(|topic| topic.new.clone()).collect();
+    let created = context.broker.create_topics(&new).await;
+    let mut created = created.map(Vec::into_iter);
+    for topic in checked {
+        let Ok(Checked { topic_id, partitions, .. }) = topic else { continue };
+        let outcome = match &mut created {
+            Ok(created) => created.next().unwrap_or(Err(BrokerError::UnknownPartition)),
+            Err(error) => Err(BrokerError::refused(error.code(), error.explanation())),
+        };
+        match outcome {
+            Ok(created) => (*topic_id, *partitions) = (Some(created.id), created.partition_count()),
+            Err(error) => *topic = Err(error),
+        }
+    }
+}
+
+/// Kafka's `ReplicationControlManager.validateTotalNumberOfPartitions`.
+fn partitions_in_all(context: &Context, request: &CreateTopicsRequest) -> i64 {
+    let of_one = |topic: &CreatableTopic| match (topic.assignments.len(), topic.num_partitions) {
+        (0, -1) => i64::from(context.broker.config().num_partitions),
+        (0, named) => i64::from(named.max(0)),
+        (assigned, _) => i64::try_from(assigned).unwrap_or(i64::MAX),
+    };
+    request.topics.iter().map(of_one).fold(0, i64::saturating_add)
 }
 
 /// Since version 6 clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
@@ -118,7 +154,7 @@ fn assigned_partitions(context: &Context, topic: &CreatableTopic) -> Result<i32,
 fn describe(
     context: &Context,
     topic: &CreatableTopic,
-    created: Result<Created, BrokerError>,
+    created: Result<Checked, BrokerError>,
 ) -> CreatableTopicResult {
     let version = context.version();
     let result = CreatableTopicResult::default().with_name(topic.name.clone());
@@ -139,7 +175,7 @@ fn describe(
     if version < 5 {
         return result;
     }
-    let configs = context.broker.describe_new_topic_config(&created.configs).into_iter().map(|entry| {
+    let configs = context.broker.describe_new_topic_config(&created.new.configs).into_iter().map(|entry| {
         CreatableTopicConfigs::default()
             .with_name(text(entry.name))
             .with_value(entry.value.map(text))

@@ -3,7 +3,7 @@
 //!
 //! Sizes are those of segments' records; there are no future replicas and no lag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use kafka_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
@@ -18,13 +18,16 @@ use crate::ids::TopicName;
 /// Describes the directories.
 pub fn handle(context: &Context) -> Handled {
     let request: DescribeLogDirsRequest = context.decode()?;
-    let wanted = request.topics.map(|topics| {
-        let named = topics.into_iter().map(|topic| (topic_name(&topic.topic), topic.partitions));
-        named.collect::<Vec<_>>()
+    let wanted: Option<HashSet<(TopicName, i32)>> = request.topics.map(|topics| {
+        let named = topics.into_iter().flat_map(|topic| {
+            let name = topic_name(&topic.topic);
+            topic.partitions.into_iter().map(move |index| (name.clone(), index))
+        });
+        named.collect()
     });
     let is_wanted = |topic: &TopicName, index: i32| match &wanted {
         None => true,
-        Some(topics) => topics.iter().any(|(name, indexes)| name == topic && indexes.contains(&index)),
+        Some(wanted) => wanted.contains(&(topic.clone(), index)),
     };
     let directories = context.broker.log_dirs();
     let mut topics: Vec<BTreeMap<TopicName, Vec<DescribeLogDirsPartition>>> =

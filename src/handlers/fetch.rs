@@ -92,13 +92,14 @@ fn contents(context: &Context, request: &FetchRequest) -> FetchContents {
 }
 
 fn plan(context: &Context, request: &FetchRequest, wanted: Vec<(FetchKey, FetchParameters)>) -> Plan {
+    let isolation = isolation(request.isolation_level).ok_or(ErrorCode::InvalidRequest);
     let mut partitions = Vec::with_capacity(wanted.len());
     let mut resolved: Option<(FetchTopic, Resolved)> = None;
     let mut planned = Vec::with_capacity(wanted.len());
     for (key, parameters) in wanted {
         let known = resolved.take().filter(|(topic, _)| *topic == key.topic);
         let (topic, name) = known.unwrap_or_else(|| (key.topic.clone(), resolve(context, &key.topic)));
-        let asked = match partition_of(&name, &key, parameters) {
+        let asked = match isolation.and_then(|_| partition_of(&name, &key, parameters)) {
             Ok(partition) => {
                 partitions.push(partition);
                 Asked::Sent
@@ -119,7 +120,8 @@ fn plan(context: &Context, request: &FetchRequest, wanted: Vec<(FetchKey, FetchP
     let bytes_max = context.fetch_bytes_max().map_or(bytes_max, |quota| bytes_max.min(quota));
     let request = broker::FetchRequest {
         partitions,
-        isolation: isolation(request.isolation_level),
+        // Without a level nothing is read.
+        isolation: isolation.unwrap_or(Isolation::ReadCommitted),
         bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
         bytes_max,
         wait_max,

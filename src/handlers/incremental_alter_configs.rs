@@ -6,13 +6,12 @@
 use kafka_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
-use kafka_protocol::protocol::StrBytes;
 
 use crate::broker::{BrokerError, BrokerScope, ChangeMode};
 use crate::config::topic_config::ConfigOperation;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::verdict;
+use crate::handlers::convert::{repeated, verdict};
 use crate::ids::TopicName;
 
 /// A topic, among the resource types of the config APIs.
@@ -24,11 +23,11 @@ pub const BROKER_RESOURCE: i8 = 4;
 pub async fn handle(context: Context) -> Handled {
     let request: IncrementalAlterConfigsRequest = context.decode()?;
     let mode = if request.validate_only { ChangeMode::ValidateOnly } else { ChangeMode::Apply };
-    let named: Vec<_> =
-        request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
+    let repeated =
+        repeated(request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())));
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
-        let altered = match is_repeated(&named, resource.resource_type, &resource.resource_name) {
+        let altered = match repeated.contains(&(resource.resource_type, resource.resource_name.clone())) {
             true => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the resource is named twice")),
             false => alter(&context, &resource, mode).await,
         };
@@ -56,11 +55,6 @@ pub fn broker_scope(context: &Context, name: &str) -> Result<BrokerScope, Broker
     }
 }
 
-/// Whether a request names a resource more than once: which of the changes is meant is not known.
-pub fn is_repeated(named: &[(i8, StrBytes)], kind: i8, name: &StrBytes) -> bool {
-    named.iter().filter(|(other_kind, other)| *other_kind == kind && other == name).count() > 1
-}
-
 async fn alter(
     context: &Context,
     resource: &AlterConfigsResource,
@@ -84,12 +78,12 @@ async fn alter(
 
 fn operations(resource: &AlterConfigsResource) -> Result<Vec<(String, ConfigOperation)>, BrokerError> {
     let invalid = |why: String| BrokerError::refused(ErrorCode::InvalidRequest, why);
+    if let Some(name) = repeated(resource.configs.iter().map(|config| config.name.as_str())).first() {
+        return Err(invalid(format!("{name} is named twice")));
+    }
     let mut operations: Vec<(String, ConfigOperation)> = Vec::with_capacity(resource.configs.len());
     for config in &resource.configs {
         let name = config.name.to_string();
-        if operations.iter().any(|(other, _)| *other == name) {
-            return Err(invalid(format!("{name} is named twice")));
-        }
         let value = || match &config.value {
             Some(value) => Ok(value.to_string()),
             None => Err(invalid(format!("{name} needs a value"))),

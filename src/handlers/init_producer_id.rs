@@ -36,14 +36,14 @@ async fn init(context: &Context, request: &InitProducerIdRequest) -> Result<Prod
     if id.is_empty() {
         return Err(invalid("a transactional id is never empty"));
     }
+    let names_none = request.producer_id.0 == -1 && request.producer_epoch == -1;
     let expected = match context.version() {
-        ..3 => None,
-        3.. => producer(request.producer_id, request.producer_epoch),
+        3.. if !names_none => Some(
+            producer(request.producer_id, request.producer_epoch)
+                .ok_or_else(|| invalid("a producer id comes with its epoch, and neither is negative"))?,
+        ),
+        _ => None,
     };
-    let has_half = (request.producer_id.0 == -1) != (request.producer_epoch == -1);
-    if context.version() >= 3 && has_half {
-        return Err(invalid("a producer id comes with its epoch"));
-    }
     let api = ClientApi::of_init_producer_id(context.version());
     let id = transactional_id(id);
     context.broker.init_producer_id(id, request.transaction_timeout_ms, expected, api).await

@@ -4,8 +4,6 @@
 //! A partition that is named twice is refused, and so is a special timestamp in a version from before
 //! there was one. Nothing is tiered: the earliest local offset is the earliest, and there is no latest tiered one.
 
-use std::collections::HashMap;
-
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -16,7 +14,9 @@ use crate::broker::{BrokerError, OffsetQuery};
 use crate::clock::Timestamp;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::{isolation, leader_epoch, topic_name, topic_partition, wire_leader_epoch};
+use crate::handlers::convert::{
+    isolation, leader_epoch, repeated, topic_name, topic_partition, wire_leader_epoch,
+};
 use crate::ids::TopicName;
 use crate::log::TimestampedOffset;
 use crate::partition::Isolation;
@@ -31,24 +31,22 @@ const LATEST_TIERED: i64 = -5;
 pub fn handle(context: &Context) -> Handled {
     let request: ListOffsetsRequest = context.decode()?;
     let isolation = match context.version() {
-        ..2 => Isolation::ReadUncommitted,
+        ..2 => Some(Isolation::ReadUncommitted),
         2.. => isolation(request.isolation_level),
     };
-    let mut named: HashMap<(kafka_protocol::messages::TopicName, i32), usize> = HashMap::new();
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            *named.entry((topic.name.clone(), partition.partition_index)).or_default() += 1;
-        }
-    }
-    let is_repeated = |name: &kafka_protocol::messages::TopicName, index: i32| {
-        named.get(&(name.clone(), index)).is_some_and(|times| *times > 1)
-    };
+    let named = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| (topic.name.clone(), partition.partition_index))
+    });
+    let repeated = repeated(named);
     let topics = request.topics.into_iter().map(|topic| {
         let name = topic_name(&topic.name);
         let partitions = topic.partitions.iter().map(|partition| {
-            let found = match is_repeated(&topic.name, partition.partition_index) {
-                true => Err(BrokerError::refused(ErrorCode::InvalidRequest, "the partition is named twice")),
-                false => look_up(context, &name, partition, isolation),
+            let refused = |why: &str| Err(BrokerError::refused(ErrorCode::InvalidRequest, why));
+            let found = match (repeated.contains(&(topic.name.clone(), partition.partition_index)), isolation)
+            {
+                (true, _) => refused("the partition is named twice"),
+                (false, None) => refused("there is no such isolation level"),
+                (false, Some(isolation)) => look_up(context, &name, partition, isolation),
             };
             describe(context.version(), partition.partition_index, found)
         });

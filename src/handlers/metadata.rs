@@ -1,8 +1,11 @@
 //! Metadata, versions 0 to 13: brokers, topics, partitions; creates a missing topic if both the
-//! client and `auto.create.topics.enable` allow it.
+//! client and `auto.create.topics.enable` allow it. Of the broker's own topics only the coordinators' are
+//! created in this way, as they must be.
 //!
 //! Topics can be asked for by name or, since version 12, by id (KIP-516). Left out: authorised
 //! operations (there are no ACLs yet, so the protocol's "unknown" stands there).
+
+use std::sync::Arc;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
@@ -10,14 +13,17 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 
-use crate::broker::NewTopic;
+use crate::broker::{Broker, BrokerError, NewTopic, OFFSETS_TOPIC, TRANSACTION_TOPIC};
 use crate::config::AutoCreateTopics;
 use crate::error_code::ErrorCode;
 use crate::handlers::context::{Context, Handled};
 use crate::handlers::convert::{text, topic_id, topic_name, wire_broker, wire_topic, wire_topic_id};
 use crate::ids::TopicName;
-use crate::metadata::image::is_ingress_name;
+use crate::metadata::image::{is_ingress_name, is_internal_name};
 use crate::metadata::{PartitionImage, TopicImage};
+
+/// The first version in which topics are asked for by id.
+const BY_ID_VERSION: i16 = 12;
 
 /// Describes the cluster and the topics asked for.
 pub async fn handle(context: Context) -> Handled {
@@ -57,6 +63,12 @@ async fn describe_these(
     topics: &[MetadataRequestTopic],
     may_create: bool,
 ) -> Vec<MetadataResponseTopic> {
+    // Versions 10 and 11 have the fields of version 12, and may not use them.
+    let is_ahead = |topic: &MetadataRequestTopic| topic.name.is_none() || !topic.topic_id.is_nil();
+    if context.version() < BY_ID_VERSION && topics.iter().any(is_ahead) {
+        let name = |topic: &MetadataRequestTopic| topic.name.as_ref().map_or(TopicName::new(""), topic_name);
+        return topics.iter().map(|topic| refuse(&name(topic), ErrorCode::InvalidRequest)).collect();
+    }
     let mut described = Vec::with_capacity(topics.len());
     for topic in topics {
         described.push(match (&topic.name, topic_id(topic.topic_id)) {
@@ -65,18 +77,13 @@ async fn describe_these(
                 Some(topic) => describe(context.version(), topic),
                 None => MetadataResponseTopic::default()
                     .with_error_code(ErrorCode::UnknownTopicId.code())
-                    .with_name(unknown_name(context.version()))
+                    .with_name(None)
                     .with_topic_id(topic.topic_id),
             },
             (None, None) => refuse(&TopicName::new(""), ErrorCode::InvalidTopicException),
         });
     }
     described
-}
-
-/// Before version 12 a topic's name cannot be null.
-fn unknown_name(version: i16) -> Option<kafka_protocol::messages::TopicName> {
-    (version < 12).then(Default::default)
 }
 
 async fn describe_by_name(context: &Context, name: &TopicName, may_create: bool) -> MetadataResponseTopic {
@@ -89,8 +96,7 @@ async fn describe_by_name(context: &Context, name: &TopicName, may_create: bool)
     if !may_create || context.broker.config().auto_create_topics == AutoCreateTopics::Disabled {
         return refuse(name, ErrorCode::UnknownTopicOrPartition);
     }
-    let new = NewTopic { name: name.clone(), partitions: None, configs: Default::default() };
-    match context.broker.create_topic(&new).await {
+    match create(&context.broker, name).await {
         Ok(topic) => describe(context.version(), &topic),
         Err(error) if error.code() == ErrorCode::TopicAlreadyExists => {
             match context.broker.metadata().topic(name.as_str()) {
@@ -99,6 +105,20 @@ async fn describe_by_name(context: &Context, name: &TopicName, may_create: bool)
             }
         }
         Err(error) => refuse(name, error.code()),
+    }
+}
+
+/// Creates a topic for whoever asks for it. The coordinators' topics are made as for a coordinator (Kafka's
+/// `AutoTopicCreationManager`), and no others of the broker's own.
+async fn create(broker: &Broker, name: &TopicName) -> Result<Arc<TopicImage>, BrokerError> {
+    match name.as_str() {
+        OFFSETS_TOPIC => broker.offsets_topic().await,
+        TRANSACTION_TOPIC => broker.transaction_topic().await,
+        own if is_internal_name(own) => Err(BrokerError::UnknownPartition),
+        _ => {
+            let new = NewTopic { name: name.clone(), partitions: None, configs: Default::default() };
+            broker.create_topic(&new).await
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! OffsetCommit, versions 2 to 9. Retention times of old versions are ignored, as Kafka does since
 //! KIP-211. Partitions of unknown topics are refused one by one.
 
+use std::collections::HashMap;
+
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -22,6 +24,9 @@ pub enum Committing {
     /// It goes to the group's shard.
     Sent(CommittedPartition),
 }
+
+/// What the group answered: for each partition, or for all.
+pub type Answers = Result<HashMap<TopicPartition, ErrorCode>, ErrorCode>;
 
 /// The partition as the group's shard understands it, or why it does not get there.
 pub fn committing(
@@ -48,16 +53,12 @@ pub fn committing(
 }
 
 /// The code of one partition: its own refusal, or what the group answered for it.
-pub fn code_of(
-    committing: &Committing,
-    answers: &Result<Vec<(TopicPartition, ErrorCode)>, ErrorCode>,
-) -> ErrorCode {
+pub fn code_of(committing: &Committing, answers: &Answers) -> ErrorCode {
     match (committing, answers) {
         (Committing::Refused(code), _) | (Committing::Sent(_), Err(code)) => *code,
-        (Committing::Sent(sent), Ok(answers)) => answers
-            .iter()
-            .find(|(partition, _)| *partition == sent.partition)
-            .map_or(ErrorCode::UnknownServerError, |(_, code)| *code),
+        (Committing::Sent(sent), Ok(answers)) => {
+            answers.get(&sent.partition).copied().unwrap_or(ErrorCode::UnknownServerError)
+        }
     }
 }
 
@@ -98,7 +99,7 @@ pub async fn handle(context: Context) -> Handled {
             Err(error) => Err(error),
         };
         let answers = match reply {
-            Ok(Reply::OffsetCommit(answers)) => Ok(answers),
+            Ok(Reply::OffsetCommit(answers)) => Ok(answers.into_iter().collect()),
             Ok(_) => Err(ErrorCode::CoordinatorNotAvailable),
             Err(error) => Err(error.code()),
         };
@@ -118,7 +119,7 @@ fn committing_topic(context: &Context, topic: &OffsetCommitRequestTopic) -> Vec<
 fn describe(
     topics: &[OffsetCommitRequestTopic],
     committing: &[Vec<Committing>],
-    answers: &Result<Vec<(TopicPartition, ErrorCode)>, ErrorCode>,
+    answers: &Answers,
 ) -> OffsetCommitResponse {
     let described = topics.iter().zip(committing).map(|(topic, committing)| {
         let partitions = topic.partitions.iter().zip(committing).map(|(partition, committing)| {

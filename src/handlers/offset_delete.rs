@@ -1,5 +1,7 @@
 //! OffsetDelete, version 0: committed offsets of partitions that nobody of the group reads.
 
+use std::collections::HashMap;
+
 use kafka_protocol::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
@@ -46,13 +48,14 @@ fn describe(request: &OffsetDeleteRequest, reply: &DeleteOffsetsReply) -> Offset
     if reply.error != ErrorCode::None {
         return response;
     }
+    let answers: HashMap<_, _> =
+        reply.partitions.iter().map(|(partition, code)| (partition, *code)).collect();
     let topics = request.topics.iter().map(|topic| {
         let name = topic_name(&topic.name);
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
-            let asked = topic_partition(&name, index);
-            let answer = reply.partitions.iter().find(|(partition, _)| Some(partition) == asked.as_ref());
-            let code = answer.map_or(ErrorCode::UnknownTopicOrPartition, |(_, code)| *code);
+            let answer = topic_partition(&name, index).and_then(|asked| answers.get(&asked).copied());
+            let code = answer.unwrap_or(ErrorCode::UnknownTopicOrPartition);
             OffsetDeleteResponsePartition::default().with_partition_index(index).with_error_code(code.code())
         });
         OffsetDeleteResponseTopic::default()

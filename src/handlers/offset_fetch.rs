@@ -1,6 +1,8 @@
 //! OffsetFetch, versions 1 to 9: of one group, or since version 8 of several; all partitions since
 //! version 2; `require_stable` since version 7 (KIP-447); who asks since version 9 (KIP-848).
 
+use std::collections::HashMap;
+
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
@@ -106,9 +108,11 @@ async fn answer(pending: Pending) -> Result<Vec<FetchedOffset>, ErrorCode> {
 /// The offsets by topic, in the order in which topics first appear.
 fn by_topic(offsets: Vec<FetchedOffset>) -> Vec<(TopicName, Vec<FetchedOffset>)> {
     let mut topics: Vec<(TopicName, Vec<FetchedOffset>)> = Vec::new();
+    let mut places: HashMap<TopicName, usize> = HashMap::new();
     for offset in offsets {
         let topic = offset.partition.topic.clone();
-        match topics.iter_mut().find(|(name, _)| *name == topic) {
+        let place = *places.entry(topic.clone()).or_insert(topics.len());
+        match topics.get_mut(place) {
             Some((_, offsets)) => offsets.push(offset),
             None => topics.push((topic, vec![offset])),
         }

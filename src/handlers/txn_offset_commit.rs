@@ -38,7 +38,10 @@ pub async fn handle(context: Context) -> Handled {
             Ok(pending) => pending.await,
             Err(error) => Err(error),
         };
-        let answers = answers.map_err(|error| error.code());
+        let answers = match answers {
+            Ok(answers) => Ok(answers.into_iter().collect()),
+            Err(error) => Err(error.code()),
+        };
         let described = request.topics.iter().zip(&topics).map(|(topic, committing)| {
             let partitions = topic.partitions.iter().zip(committing).map(|(partition, committing)| {
                 TxnOffsetCommitResponsePartition::default()

@@ -8,7 +8,7 @@ use kafka_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use crate::error_code::ErrorCode;
 use crate::handlers::api_versions::{FEATURES, Feature};
 use crate::handlers::context::{Context, Handled};
-use crate::handlers::convert::message;
+use crate::handlers::convert::{message, repeated};
 
 /// Which way a level may move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,8 +25,9 @@ pub fn handle(context: &Context) -> Handled {
     let request: UpdateFeaturesRequest = context.decode()?;
     let version = context.version();
     let updates = &request.feature_updates;
+    let repeated = repeated(updates.iter().map(|update| update.feature.as_str()));
     let checked = updates.iter().try_for_each(|update| {
-        if updates.iter().filter(|other| other.feature == update.feature).count() > 1 {
+        if repeated.contains(update.feature.as_str()) {
             let why = format!("feature {} is named twice", update.feature);
             return Err((ErrorCode::InvalidRequest, why));
         }

@@ -68,7 +68,9 @@ impl Log {
         self.disk.wait_durable_blocking(self.last_append)?;
         let from = self.segment_index(self.recovery_point);
         let end = self.log_end_offset();
-        if self.recovery_point == end && self.snapshot_at_flush == Some(end) {
+        // Of a log that never had a record there is nothing to write down: most of many logs.
+        let is_untouched = end == Offset::ZERO;
+        if is_untouched || (self.recovery_point == end && self.snapshot_at_flush == Some(end)) {
             return Ok(end);
         }
         let snapshot = producer_snapshot::encode(&self.producers);

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use crate::error_code::ErrorCode;
 use crate::ids::{BrokerId, ProducerId, TopicId, TopicName};
-use crate::metadata::image::{MetadataImage, TopicImage};
+use crate::metadata::image::{METADATA_TOPIC, MetadataImage, TopicImage};
 use crate::metadata::record::MetadataRecord;
 
 /// The longest topic name (Kafka's `Topic.MAX_NAME_LENGTH`).
 pub const TOPIC_NAME_LENGTH_MAX: usize = 249;
-/// The most partitions one topic may have here.
+/// The most partitions one topic may have here, and one request may create.
 pub const PARTITIONS_MAX: i32 = 10_000;
 /// How many producer ids a broker takes at a time, as Kafka's controller hands them out.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
@@ -52,6 +52,10 @@ pub fn create_topic(
     topic: &CreateTopic,
 ) -> Result<Vec<MetadataRecord>, MetadataRefusal> {
     check_topic_name(topic.name.as_str())?;
+    if topic.name.as_str() == METADATA_TOPIC {
+        let message = format!("{METADATA_TOPIC} is the name of the metadata's own log");
+        return Err(MetadataRefusal::new(ErrorCode::InvalidTopicException, message));
+    }
     check_collision(image, topic.name.as_str())?;
     if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
         let message = format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {}", topic.partitions);
@@ -146,17 +150,10 @@ fn check_collision(image: &MetadataImage, name: &str) -> Result<(), MetadataRefu
             format!("topic {name:?} already exists"),
         ));
     }
-    let folded = |name: &str| name.replace('.', "_");
-    if !name.contains(['.', '_']) {
-        return Ok(());
-    }
-    match image.topics().find(|topic| folded(topic.name.as_str()) == folded(name)) {
+    match image.colliding_topic(name) {
         Some(other) => Err(MetadataRefusal::new(
             ErrorCode::InvalidTopicException,
-            format!(
-                "topic name {name:?} collides with {:?}: '.' and '_' count as the same",
-                other.name.as_str()
-            ),
+            format!("topic name {name:?} collides with {:?}: '.' and '_' count as the same", other.as_str()),
         )),
         None => Ok(()),
     }

@@ -57,6 +57,10 @@ pub fn is_internal_name(name: &str) -> bool {
     name.starts_with("__")
 }
 
+/// What Kafka calls the metadata's own log. It is no topic, and no topic may have its name: the log's
+/// directory is taken.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
+
 /// What the names of ingresses begin with: the topic's own follows.
 pub const INGRESS_PREFIX: &str = "__ingress.";
 
@@ -78,6 +82,8 @@ pub struct MetadataImage {
     /// The topics that have an ingress, with its name.
     ingresses: BTreeMap<TopicName, TopicName>,
     names: BTreeMap<TopicId, TopicName>,
+    /// The topics whose names have a `.` or `_`, by their names with `_` for both.
+    folded_names: BTreeMap<String, TopicName>,
     broker_configs: BTreeMap<String, String>,
     own_broker_configs: BTreeMap<i32, BTreeMap<String, String>>,
     client_quotas: Arc<ClientQuotas>,
@@ -104,6 +110,12 @@ impl MetadataImage {
     /// The topic of this id.
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicImage>> {
         self.topics.get(self.names.get(&id)?)
+    }
+
+    /// The topic whose name is this one but for `.` and `_`, of which Kafka takes one for the other; the topic of
+    /// this name, if there is one.
+    pub fn colliding_topic(&self, name: &str) -> Option<&TopicName> {
+        self.folded_names.get(&folded(name)?)
     }
 
     /// The ingress of a topic, if it has one.
@@ -147,6 +159,9 @@ impl MetadataImage {
                 let id = TopicId::from_bytes(*topic_id);
                 if let Some(name) = id.and_then(|id| self.names.remove(&id)) {
                     self.topics.remove(&name);
+                    if let Some(folded) = folded(name.as_str()) {
+                        self.folded_names.remove(&folded);
+                    }
                     self.ingresses.retain(|_, ingress| *ingress != name);
                 }
             }
@@ -199,6 +214,9 @@ impl MetadataImage {
         let name = TopicName::new(name);
         let topic = TopicImage { name: name.clone(), id, partitions: Vec::new(), configs: BTreeMap::new() };
         self.names.insert(id, name.clone());
+        if let Some(folded) = folded(name.as_str()) {
+            self.folded_names.insert(folded, name.clone());
+        }
         if let Some(base) = name.as_str().strip_prefix(INGRESS_PREFIX) {
             self.ingresses.insert(TopicName::new(base), name.clone());
         }
@@ -235,6 +253,11 @@ impl MetadataImage {
             }
         }
     }
+}
+
+/// A name with `_` for each `.`; `None` for one that has neither, and so collides with no other.
+fn folded(name: &str) -> Option<String> {
+    name.contains(['.', '_']).then(|| name.replace('.', "_"))
 }
 
 fn set_or_remove(configs: &mut BTreeMap<String, String>, key: &str, value: Option<&str>) {

@@ -24,6 +24,8 @@ use crate::wire::record_batch::{BatchBuilder, BatchError, BatchOptions, NewRecor
 pub const METADATA_DIRECTORY: &str = "__cluster_metadata-0";
 
 const READ_BYTES: usize = 1024 * 1024;
+/// The largest change: that of a request for as many partitions as one may create takes some megabytes.
+const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 const BATCH_DECOMPRESSED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Why the metadata cannot be read or changed.
@@ -111,7 +113,12 @@ impl MetadataStore {
         let (log, report) = Log::open(OpenLog {
             disk: disk.clone(),
             directory: METADATA_DIRECTORY.to_owned(),
-            config: LogConfig { retention_ms: None, retention_bytes: None, ..LogConfig::default() },
+            config: LogConfig {
+                retention_ms: None,
+                retention_bytes: None,
+                max_message_bytes: BATCH_BYTES_MAX,
+                ..LogConfig::default()
+            },
             recovery_point: Offset::ZERO,
             log_start_offset: None,
             shutdown: LastShutdown::Unclean,

@@ -37,7 +37,7 @@ pub struct ConnectionLimits {
     pub request_bytes_max: usize,
     /// How many requests may be under way at once; further ones stay in the socket.
     pub requests_in_flight_max: usize,
-    /// How long a connection may be silent with nothing under way.
+    /// How long a connection may be silent with nothing under way, or take nothing of its answers.
     pub idle_max: Duration,
 }
 
@@ -184,7 +184,7 @@ impl Loop {
                 next = self.pending.next().now_or_never().flatten();
             }
         }
-        write_pieces(stream, pieces).await.map_err(|error| error.to_string())?;
+        write_pieces(stream, pieces, self.limits.idle_max).await.map_err(|error| error.to_string())?;
         closing.map_or(Ok(()), Err)
     }
 }
@@ -204,6 +204,11 @@ async fn poll_ordered(ordered: &mut Option<Ordered>) -> Reply {
 }
 
 async fn read_more(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    if buffer.is_empty() {
+        // Who has nothing to say keeps no room to say it in.
+        *buffer = BytesMut::new();
+        stream.readable().await?;
+    }
     // A large frame gets its room in steps, as its bytes arrive: an announced length alone must not
     // take memory.
     let missing = missing_bytes(buffer);

@@ -25,6 +25,11 @@ const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub const PARTITION_METADATA: &str = "partition.metadata";
 const DELETED_SUFFIX: &str = "-delete";
 const STRAY_SUFFIX: &str = "-stray";
+/// Of how many partitions the indexes and snapshots are written before the disk is asked to sync them: until then
+/// each keeps its files open.
+const FLUSHED_TOGETHER: usize = 256;
+/// How long a file's name may be (Linux's `NAME_MAX`).
+const NAME_BYTES_MAX: usize = 255;
 
 /// Why partitions cannot be opened, created or closed.
 #[derive(Debug, thiserror::Error)]
@@ -162,7 +167,7 @@ impl PartitionRegistry {
         self.forget_deleted()?;
         for (topic_partition, partition) in removed {
             let directory = topic_partition.to_string();
-            let doomed = format!("{directory}.{}{DELETED_SUFFIX}", partition.topic_id());
+            let doomed = renamed_directory(&directory, &partition.topic_id().to_string(), DELETED_SUFFIX);
             self.disk.rename(&directory, &doomed)?;
             self.disk.remove_dir_all(&doomed)?;
         }
@@ -179,8 +184,11 @@ impl PartitionRegistry {
             let begun = partition.begin_checkpoint();
             (partition, begun)
         };
-        let begun: Vec<_> = self.all().into_iter().map(begin).collect();
-        self.disk.checkpoint()?;
+        let mut begun = Vec::new();
+        for some in self.all().chunks(FLUSHED_TOGETHER) {
+            begun.extend(some.iter().cloned().map(begin));
+            self.disk.checkpoint()?;
+        }
         let _one_writer = self.checkpoint_files.lock();
         let mut recovery_points = BTreeMap::new();
         let mut log_starts = BTreeMap::new();
@@ -219,19 +227,21 @@ impl PartitionRegistry {
         let mut recovery_points = BTreeMap::new();
         let mut log_starts = BTreeMap::new();
         let mut is_clean = true;
-        for partition in self.all() {
-            match partition.close() {
-                Ok((recovery_point, log_start)) => {
-                    recovery_points.insert(partition.topic_partition().clone(), recovery_point);
-                    log_starts.insert(partition.topic_partition().clone(), log_start);
-                }
-                Err(error) => {
-                    is_clean = false;
-                    tracing::warn!(partition = %partition.topic_partition(), %error, "not closed cleanly");
+        for some in self.all().chunks(FLUSHED_TOGETHER) {
+            for partition in some {
+                match partition.close() {
+                    Ok((recovery_point, log_start)) => {
+                        recovery_points.insert(partition.topic_partition().clone(), recovery_point);
+                        log_starts.insert(partition.topic_partition().clone(), log_start);
+                    }
+                    Err(error) => {
+                        is_clean = false;
+                        tracing::warn!(partition = %partition.topic_partition(), %error, "not closed cleanly");
+                    }
                 }
             }
+            self.disk.checkpoint()?;
         }
-        self.disk.checkpoint()?;
         let _one_writer = self.checkpoint_files.lock();
         self.write_checkpoints(&recovery_points, &log_starts)?;
         if is_clean {
@@ -350,7 +360,7 @@ impl PartitionRegistry {
             }
             let Some(topic_id) = self.stored_topic_id(&entry.name)? else { continue };
             if !is_known(image, &entry.name, &topic_id) {
-                let aside = format!("{}.{}{STRAY_SUFFIX}", entry.name, topic_id.replace(['/', '+'], "_"));
+                let aside = renamed_directory(&entry.name, &topic_id.replace(['/', '+'], "_"), STRAY_SUFFIX);
                 self.disk.rename(&entry.name, &aside)?;
                 strays.push(aside);
             }
@@ -367,6 +377,15 @@ impl PartitionRegistry {
         let text = String::from_utf8_lossy(&self.disk.read(&path)?).into_owned();
         Ok(text.lines().find_map(|line| line.strip_prefix("topic_id: ")).map(|id| id.trim().to_owned()))
     }
+}
+
+/// What a partition's directory is called once it is no partition's any more. Of a long topic's name the end is
+/// cut off, so that the file system takes it (Kafka's `UnifiedLog.logDirNameWithSuffixCappedLength`).
+fn renamed_directory(directory: &str, topic_id: &str, suffix: &str) -> String {
+    let (topic, number) = directory.split_at(directory.rfind('-').unwrap_or(directory.len()));
+    let end = format!("{number}.{topic_id}{suffix}");
+    let kept = topic.floor_char_boundary(NAME_BYTES_MAX.saturating_sub(end.len()));
+    format!("{}{end}", topic.get(..kept).unwrap_or_default())
 }
 
 fn is_noteworthy(recovery: &RecoveryReport) -> bool {

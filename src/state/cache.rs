@@ -27,9 +27,9 @@ const KEYSPACE: &str = "state";
 /// There to say that the cache is to be dropped at the next start.
 const DAMAGED_FILE: &str = "damaged";
 /// Changes are collected in memory up to this size before they become a file; up to five such tables wait.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+const MEMTABLE_BYTES: u64 = 32 << 20;
 /// What part of the memory is for blocks as they are on the disk; the rest is for single values.
-const BLOCKS_PART: u64 = 3;
+const BLOCKS_PART: u64 = 4;
 /// Its journals, of which only the memtables' part is needed.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 const WORKER_THREADS: usize = 1;

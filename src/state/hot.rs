@@ -6,7 +6,8 @@
 
 use super::cache::Slot;
 use bytes::Bytes;
-use quick_cache::sync::Cache;
+use foldhash::quality::RandomState;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 
 /// What an entry weighs beside its key and value, roughly.
@@ -14,11 +15,11 @@ const ENTRY_BYTES: usize = 112;
 /// Larger values are left to the cache's blocks.
 const VALUE_BYTES_MAX: usize = 16 << 10;
 /// For how many entries room is made at once.
-const ENTRIES_EXPECTED: usize = 1024;
+const ENTRIES_EXPECTED: usize = 16 << 10;
 
 /// The values.
 pub(super) struct HotValues {
-    values: Cache<HotKey, Bytes, Weight>,
+    values: Cache<HotKey, Bytes, Weight, RandomState, DefaultLifecycle<HotKey, Bytes>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -52,7 +53,8 @@ impl Weighter<HotKey, Bytes> for Weight {
 impl HotValues {
     /// None yet, and never more than so many bytes.
     pub fn new(bytes_max: u64) -> HotValues {
-        HotValues { values: Cache::with_weighter(ENTRIES_EXPECTED, bytes_max, Weight) }
+        let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
+        HotValues { values: Cache::with(ENTRIES_EXPECTED, bytes_max, Weight, hasher, lifecycle) }
     }
 
     /// The value under a task's key, if it is known.

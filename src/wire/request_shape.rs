@@ -19,6 +19,10 @@ const NEVER: i16 = i16::MAX;
 /// some hundred in memory. Ten times what a request for every partition of a huge cluster has.
 const ELEMENTS_MAX: usize = 1_000_000;
 
+/// The longest string: what the old encoding can say, and what Kafka's readers take of the new one. Names go
+/// into records whose lengths have 16 bits.
+const TEXT_BYTES_MAX: usize = i16::MAX as usize;
+
 /// The byte before an optional structure that is there; -1 stands before none.
 const PRESENT: u8 = 1;
 
@@ -158,7 +162,7 @@ impl Walk<'_> {
 
     fn skip_text(&mut self, encoding: Encoding) -> Option<()> {
         let bytes = match encoding {
-            Encoding::Compact => self.length(encoding)?,
+            Encoding::Compact => self.length(encoding).filter(|bytes| *bytes <= TEXT_BYTES_MAX)?,
             // Null is -1.
             Encoding::Plain => usize::try_from(self.reader.i16()?).unwrap_or(0),
         };

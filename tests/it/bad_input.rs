@@ -15,8 +15,9 @@ use kafka_protocol::messages::{
 use kafka_protocol::messages::{BrokerId, FetchRequest, ProduceRequest};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tidemill::clock::Clock;
 use tidemill::testing::{WireClient, encode_request};
-use tidemill::wire::record_batch::{BatchKind, BatchOptions, Compression};
+use tidemill::wire::record_batch::{BatchBuilder, BatchKind, BatchOptions, Compression, NewRecord};
 
 use crate::fixture::TestServer;
 use crate::fixture::wire::{
@@ -245,6 +246,26 @@ fn a_batch_of_an_older_format_is_refused() {
     let mut records = batch(&["a"]).to_vec();
     records[16] = 1;
     assert_refused(Bytes::from(records), 87);
+}
+
+/// A batch of one record with one header, whose key has one byte and whose value is null: its last four bytes
+/// are the count, the key's length, the key and the value's length.
+fn with_header() -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let timestamp = Clock::System.now().ms();
+    builder.append(NewRecord { timestamp, key: None, value: Some(b"v"), headers: &[(b"k", None)] });
+    builder.build().bytes().clone()
+}
+
+#[test]
+fn headers_that_are_none_make_their_batch_invalid() {
+    let records = with_header();
+    let end = records.len();
+    assert_eq!(records[end - 4..], [2, 2, b'k', 1]);
+    // In zigzag: odd numbers are negative. A key may not be null; and no count or length goes beyond the record.
+    for (from_end, byte) in [(4, 1), (4, 0), (4, 4), (4, 126), (3, 1), (3, 0), (3, 126), (1, 2), (1, 126)] {
+        assert_refused(tampered(&records, end - from_end, &[byte]), 87);
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ use tidemill::testing::WireClient;
 use crate::fixture::TestServer;
 use crate::fixture::command::tidemill_json;
 use crate::fixture::librdkafka::{PATIENCE, TestConsumer, create, producer, send_all, take, values};
-use crate::fixture::wire::{create_topic, text, topic_name};
+use crate::fixture::wire::{commit_request, committed_offset, create_topic, text, topic_name};
 
 const GROUP: &str = "mill";
 
@@ -142,6 +142,37 @@ fn offsets_are_committed_and_fetched_at_the_members_epoch() {
     };
     assert_eq!(fetch(1), (0, vec![7]));
     assert_eq!(fetch(5), (ErrorCode::StaleMemberEpoch.code(), vec![]));
+}
+
+#[test]
+fn a_silent_member_is_put_out_and_the_other_gets_its_partitions() {
+    let server = TestServer::with(&[("group.consumer.session.timeout.ms", "2000")]);
+    let mut client = server.wire();
+    create_topic(&mut client, "grain", 2, &[]);
+    assert_eq!(given(&send(&mut client, &joining("silent"))), 2);
+    let (mut epoch, mut has) = (0, 0);
+    let give_up = Instant::now() + PATIENCE;
+    while has < 2 {
+        assert!(Instant::now() < give_up, "the silent member keeps its partitions");
+        let request = if epoch == 0 { joining("other") } else { beat("other", epoch) };
+        let response = send(&mut client, &request);
+        match ErrorCode::from_code(response.error_code).unwrap() {
+            ErrorCode::None if response.assignment.is_some() => has = given(&response),
+            ErrorCode::None => {}
+            // On a busy machine this one may be late itself, and joins again.
+            ErrorCode::UnknownMemberId => has = 0,
+            code => panic!("{code}"),
+        }
+        epoch = if response.error_code == 0 { response.member_epoch } else { 0 };
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(refused(&mut client, &beat("silent", 1)), ErrorCode::UnknownMemberId);
+    let late = commit_request(GROUP, "grain", 7)
+        .with_member_id(text("silent"))
+        .with_generation_id_or_member_epoch(1);
+    let code = client.call(9, &late).unwrap().topics[0].partitions[0].error_code;
+    assert_eq!(ErrorCode::from_code(code), Some(ErrorCode::UnknownMemberId));
+    assert_eq!(committed_offset(&mut client, GROUP, "grain"), -1);
 }
 
 #[test]

@@ -23,6 +23,8 @@ mod groups;
 #[cfg(all(feature = "client", feature = "wasm"))]
 mod http_produce;
 mod interceptors;
+mod many_topics;
+mod names;
 #[cfg(all(feature = "client", feature = "wasm"))]
 mod partitioners;
 #[cfg(all(feature = "client", feature = "wasm"))]
@@ -41,3 +43,4 @@ mod topics;
 #[cfg(feature = "client")]
 mod transactions;
 mod transactions_v2;
+mod wrong_clients;

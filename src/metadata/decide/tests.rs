@@ -42,6 +42,13 @@ fn a_topic_is_created_once_and_not_beside_a_colliding_name() {
 }
 
 #[test]
+fn no_topic_lies_where_the_metadata_does() {
+    assert_eq!(format!("{METADATA_TOPIC}-0"), crate::metadata::store::METADATA_DIRECTORY);
+    let result = create_topic(&MetadataImage::default(), &create(METADATA_TOPIC, 1));
+    assert_eq!(code(result), Some(ErrorCode::InvalidTopicException));
+}
+
+#[test]
 fn partitions_only_grow() {
     let image = image_with("orders");
     let topic = image.topic("orders").expect("just created");

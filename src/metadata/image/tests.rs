@@ -38,6 +38,20 @@ fn a_deleted_and_recreated_topic_has_the_new_id_only() {
 }
 
 #[test]
+fn a_name_collides_for_as_long_as_its_topic_is_there() {
+    let mut image = image_of(&topic_records("my.own_topic", 9, 1));
+    let colliding = |image: &MetadataImage, name| image.colliding_topic(name).map(ToString::to_string);
+    for name in ["my.own.topic", "my_own_topic", "my_own.topic"] {
+        assert_eq!(colliding(&image, name), Some("my.own_topic".to_owned()), "{name}");
+    }
+    for name in ["my-own-topic", "myowntopic", "my.own_topics"] {
+        assert_eq!(colliding(&image, name), None, "{name}");
+    }
+    image.apply(&MetadataRecord::RemoveTopic { topic_id: [9; 16] });
+    assert_eq!(colliding(&image, "my_own_topic"), None);
+}
+
+#[test]
 fn a_broker_that_registers_again_starts_new_leader_epochs() {
     let mut image = image_of(&topic_records("orders", 9, 2));
     image.apply(&MetadataRecord::RegisterBroker { broker_id: 1 });

@@ -1,6 +1,7 @@
 use super::*;
 use crate::disk::SimDisk;
 use crate::error_code::ErrorCode;
+use crate::metadata::decide::PARTITIONS_MAX;
 
 const NOW: Timestamp = Timestamp::from_ms(1_000);
 
@@ -35,4 +36,24 @@ fn a_decision_sees_changes_that_are_not_published_yet() {
         None => Ok(topic("orders")),
     });
     assert!(matches!(refused, Err(MetadataError::Refused(_))));
+}
+
+#[test]
+fn as_many_partitions_as_one_request_may_create_are_one_change() {
+    let disk = Disk::simulated(SimDisk::new());
+    let store = MetadataStore::open(&disk, NOW).expect("opens");
+    let partition = |partition| MetadataRecord::Partition {
+        topic_id: [3; 16],
+        partition,
+        replicas: vec![1],
+        isr: vec![1],
+        leader: 1,
+        leader_epoch: 0,
+    };
+    let records = topic("wide").into_iter().chain((0..PARTITIONS_MAX).map(partition)).collect();
+    let _pending = store.change(NOW, |_| Ok(records)).expect("appends");
+    store.close().expect("closes");
+    drop(store);
+    let store = MetadataStore::open(&disk, NOW).expect("opens again");
+    assert_eq!(store.image().topic("wide").map(|topic| topic.partition_count()), Some(PARTITIONS_MAX));
 }

@@ -190,6 +190,20 @@ fn a_known_tagged_field_must_fill_its_size() {
 }
 
 #[test]
+fn strings_longer_than_kafka_reads_are_refused_though_their_bytes_are_there() {
+    let body = |bytes: usize| {
+        let mut body = Vec::new();
+        // FindCoordinator version 3: one key, its type, no tagged fields.
+        put_unsigned(&mut body, bytes as u64 + 1);
+        body.resize(body.len() + bytes, b't');
+        body.extend_from_slice(&[0, 0]);
+        check(&FIND_COORDINATOR_REQUEST, 3, &body)
+    };
+    assert_eq!(body(TEXT_BYTES_MAX), Ok(()));
+    assert_eq!(body(TEXT_BYTES_MAX + 1), Err("key"));
+}
+
+#[test]
 fn null_lists_and_strings_take_no_bytes() {
     assert_eq!(check(&METADATA_REQUEST, 1, &(-1i32).to_be_bytes()), Ok(()));
     assert_eq!(check(&FIND_COORDINATOR_REQUEST, 0, &(-1i16).to_be_bytes()), Ok(()));

@@ -1,5 +1,7 @@
 //! A request for each API that a healthy broker answers well, in whatever version is asked.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use kafka_protocol::messages::add_partitions_to_txn_request::{
@@ -48,6 +50,7 @@ pub struct Asker {
     client: WireClient,
     topic_id: Uuid,
     names: u32,
+    sent: BTreeSet<(i16, i16)>,
 }
 
 /// A member of a group of its own.
@@ -67,7 +70,12 @@ impl Asker {
     pub fn new(server: &TestServer) -> Asker {
         let mut client = server.wire();
         let topic_id = wire::create_topic(&mut client, TOPIC, 1, &[]);
-        Asker { client, topic_id, names: 0 }
+        Asker { client, topic_id, names: 0, sent: BTreeSet::new() }
+    }
+
+    /// The pairs of API and version that were sent and answered since the last call.
+    pub fn take_sent(&mut self) -> BTreeSet<(i16, i16)> {
+        std::mem::take(&mut self.sent)
     }
 
     /// Sends the request of this API, in this version.
@@ -113,7 +121,9 @@ impl Asker {
     }
 
     pub(super) fn call<R: Request>(&mut self, version: i16, request: &R) -> anyhow::Result<R::Response> {
-        self.client.call(version, request)
+        let response = self.client.call(version, request)?;
+        self.sent.insert((R::KEY, version));
+        Ok(response)
     }
 
     /// A name that nothing had before.
