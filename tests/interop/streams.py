@@ -35,7 +35,7 @@ KILLS, PARTITIONS = 20, 2
 # Of so many kills one is followed by another while what was killed is starting.
 AGAIN_ONE_IN = 5
 WORDS = [f"{word}-{number}" for word in ("tide", "mill", "stream", "broker", "gate", "wheel", "corn", "sea") for number in range(25)]
-WORDS_A_LINE, LINES_A_SECOND = 5, 120
+WORDS_A_LINE, LINES_A_SECOND = 5, 80
 PATIENCE_SECONDS = 90
 # The library does not wait long for a broker that was killed, and says nothing of it.
 CLIENT = {"reconnect_backoff_ms": 20, "reconnect_backoff_max_ms": 200, "log_level": 0}
