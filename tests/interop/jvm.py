@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import threading
 
 TARGET = pathlib.Path(os.environ.get("TARGET", pathlib.Path(__file__).resolve().parents[2] / "target"))
@@ -14,9 +15,9 @@ TOOLS = INTEROP / "tools"
 SHORT_LIVED = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 
 
-def java(directory, main, *arguments, heap_mb=192, log_level="off"):
+def java(directory, main, *arguments, heap_mb=192, log_level="off", temporary=tempfile.gettempdir()):
     """The command line of a class of what Maven has put into this directory, with all of its jars."""
-    return [*SHORT_LIVED, f"-Xmx{heap_mb}m", f"-Dorg.slf4j.simpleLogger.defaultLogLevel={log_level}",
+    return [*SHORT_LIVED, f"-Xmx{heap_mb}m", f"-Djava.io.tmpdir={temporary}", f"-Dorg.slf4j.simpleLogger.defaultLogLevel={log_level}",
             "-cp", f"{INTEROP / directory}/classes:{INTEROP / directory}/lib/*", main, *map(str, arguments)]
 
 

@@ -97,12 +97,16 @@ class Application:
     """The word count as a process; its state stays where it is, as on one machine."""
 
     def __init__(self, source, output):
-        self.arguments = [BROKER.bootstrap, unique("word-count"), source, output]
-        self.state, self.log = tempfile.mkdtemp(prefix="tidemill-streams-"), tempfile.TemporaryFile("w+")
+        self.directory, self.log = tempfile.mkdtemp(prefix="tidemill-streams-"), tempfile.TemporaryFile("w+")
+        self.state, self.temporary = (os.path.join(self.directory, name) for name in ("state", "temporary"))
+        self.arguments = [BROKER.bootstrap, unique("word-count"), source, output, self.state]
         self.process = None
 
     def start(self):
-        command = java("tools", "tidemill.tools.WordCount", *self.arguments, self.state, heap_mb=256, log_level="warn")
+        # RocksDB unpacks its library there, which stays when the application is killed.
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        os.mkdir(self.temporary)
+        command = java("tools", "tidemill.tools.WordCount", *self.arguments, heap_mb=256, log_level="warn", temporary=self.temporary)
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
     # What is started has not begun to work yet.
@@ -117,7 +121,7 @@ class Application:
 
     def remove(self):
         self.kill()
-        shutil.rmtree(self.state, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def fail(text, application):

@@ -30,6 +30,8 @@ public final class WordCount {
         config.put("default.key.serde", Serdes.StringSerde.class.getName());
         config.put("default.value.serde", Serdes.StringSerde.class.getName());
         config.put("commit.interval.ms", "100");
+        // Records do not wait in the client for the commit: a kill finds them in the log, in an open transaction.
+        config.put("producer.linger.ms", "1");
         // Without the cache each count is a record of the output, so that one too many or too few shows.
         config.put("statestore.cache.max.bytes", "0");
         // A static member: who comes after a killed one takes its place at once, instead of when its session is over.
