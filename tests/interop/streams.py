@@ -154,7 +154,12 @@ def kill_both(lines, updates, application, dice):
 def wait_for_work(lines, updates, application):
     """Until words are under way, whose transactions a kill can tear."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while (ahead := lines.words.total() - updates.seen) <= 0:
+    while True:
+        # In this order: a word is sent before it is counted.
+        seen = updates.seen
+        ahead = lines.words.total() - seen
+        if ahead > 0:
+            break
         if ahead < 0:
             fail(f"there are {-ahead} counts more than words", application)
         if time.monotonic() > deadline:
