@@ -104,11 +104,10 @@ def shown(answer):
     return f"{str(answer)[:300]} ({len(answer) if hasattr(answer, '__len__') else ''})"
 
 
-def goes_on(ours, seen, committed):
+def goes_on(ours, seen):
     """Clients go on where they were with Kafka."""
     side = ours.side()
     the_open_one(side, seen)
-    the_busy_one(side, committed)
     groups(side, seen)
     producers(ours, side)
     ends = {topic: side.end(topic) for topic in TOPICS}
@@ -216,7 +215,7 @@ def wait_until(what, is_so):
         time.sleep(0.02)
 
 
-def whole(logs, seen, committed, *options):
+def whole(logs, seen, *options, committed=None):
     """A whole log directory, into a directory that is new."""
     before = stamps(logs)
     with Ours() as ours:
@@ -230,7 +229,9 @@ def whole(logs, seen, committed, *options):
         check("the source is as it was", changes(before, stamps(logs)), [])
         ours.start()
         same("what clients see", look(ours.side()), seen)
-        goes_on(ours, seen, committed)
+        if committed is not None:
+            the_busy_one(ours.side(), committed)
+        goes_on(ours, seen)
         check("a broker at work is not disturbed", ours.run_import(logs).returncode != 0, True)
         ours.stop()
         ours.refuses("the same again", ["topic"], logs)
@@ -315,11 +316,13 @@ def main():
         tear(kafka.logs / "segments-0")
         with Ours() as ours:
             ours.refuses("a torn end", ["segments-0", "4000 bytes"], kafka.logs)
-        whole(kafka.logs, seen, committed, "--cut-torn-tails")
+        whole(kafka.logs, seen, "--cut-torn-tails", committed=committed)
         kafka.start()
         same("Kafka itself after its recovery", look(written.side), seen)
         kafka.stop()
-        whole(kafka.logs, seen, committed)
+        # Not with what was under way at the kill: when Kafka 4.3.1 starts after a kill in the middle of a commit, it may
+        # write that all is done before all partitions have their markers, and then has a hanging transaction of its own.
+        whole(kafka.logs, seen)
         by_partition(kafka.logs, seen, scratch)
         print(f"did: all in {time.monotonic() - started:.0f} s", flush=True)
     finally:
