@@ -263,9 +263,7 @@ impl ServerConfig {
             values,
         }
     }
-}
 
-impl ServerConfig {
     /// The first of the log directories, which holds all that is not a partition.
     pub fn data_dir(&self) -> &Path {
         self.log_dirs.first().expect("a list has at least one item")

@@ -149,8 +149,8 @@ pub fn import_log(
     };
     let report = report_of(&plan, &copied, &image);
     if request.extent == ImportExtent::Copy {
-        put_in_place(disk, &copied)?;
         let records = records_of(&plan, &copied, &image, config)?;
+        put_in_place(disk, &copied).inspect_err(|_| discard(disk, &copied))?;
         let pending = metadata.change(now, |_| Ok(records))?;
         disk.wait_durable_blocking(pending.position)?;
     }
@@ -289,9 +289,8 @@ impl Copying<'_> {
                 match made.and_then(|()| self.open(topic_partition, source, directory.clone(), topic)) {
                     Ok(partition) => copied.push(partition),
                     Err(error) => {
-                        let directories = copied.iter().map(|copy| &copy.directory).chain([&directory]);
-                        // What cannot be removed now goes at the next start.
-                        directories.for_each(|directory| drop(self.disk.remove_dir_all(directory)));
+                        discard(self.disk, &copied);
+                        let _ = self.disk.remove_dir_all(&directory);
                         return Err(error);
                     }
                 }
@@ -412,6 +411,14 @@ fn put_in_place(disk: &Disk, copied: &[Copied]) -> Result<(), ImportError> {
     }
     checkpoint(RECOVERY_POINT_CHECKPOINT, |copy| copy.recovery_point).map_err(failed)?;
     checkpoint(LOG_START_CHECKPOINT, |copy| copy.offsets.0).map_err(failed)
+}
+
+/// Takes copies away that do not count, wherever they are by now. What cannot be removed is found at the next start.
+fn discard(disk: &Disk, copied: &[Copied]) {
+    for copy in copied {
+        let _ = disk.remove_dir_all(&copy.directory);
+        let _ = disk.remove_dir_all(&copy.topic_partition.to_string());
+    }
 }
 
 /// What makes the topics exist. Their leaders' epochs go on from the newest that was seen anywhere: that of

@@ -82,8 +82,8 @@ pub const KEYS: &[Key] = &[
         aliases: &["tidemill.data.dir", "log.dir"],
         kind: Kind::List,
         default: Some("./tidemill-data"),
-        doc: "The directories that hold all data, separated by commas. The first has the journal, the metadata's log \
-              at first, modules and state; partitions go where the fewest are. Also known as tidemill.data.dir.",
+        doc: "The directories that hold all data, separated by commas. The first has the journal, \
+              modules and state; partitions go where the fewest are. Also known as tidemill.data.dir.",
     },
     key(
         "tidemill.admin.listen",

@@ -4,7 +4,7 @@
 //! The first directory's `log-directories` names the others by the ids that they carry: without one of them (a
 //! disk that was not mounted) partitions would seem never to have been written, so nothing is opened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -203,7 +203,7 @@ fn read_list(first: &Path) -> Result<BTreeMap<Uuid, String>, DiskError> {
 /// The id that a directory carries; an empty one is given one.
 fn id_of(directory: &Path, known: &BTreeMap<Uuid, String>) -> Result<Uuid, DiskError> {
     let shown = directory.display().to_string();
-    let held: BTreeSet<String> = directories_in(directory)?.into_iter().collect();
+    let is_empty = directories_in(directory)?.is_empty();
     let id = match fs::read_to_string(directory.join(ID_FILE)) {
         Ok(text) => {
             let bad = |_| DiskError::Corrupt {
@@ -216,8 +216,8 @@ fn id_of(directory: &Path, known: &BTreeMap<Uuid, String>) -> Result<Uuid, DiskE
         Err(error) => return Err(DiskError::from_io("read", &shown, error)),
     };
     match id {
-        Some(id) if known.contains_key(&id) || held.is_empty() => Ok(id),
-        None if held.is_empty() => {
+        Some(id) if known.contains_key(&id) || is_empty => Ok(id),
+        None if is_empty => {
             let id = Uuid::new_v4();
             write_synced(directory, ID_FILE, &format!("{id}\n"))?;
             Ok(id)

@@ -205,8 +205,7 @@ async fn poll_ordered(ordered: &mut Option<Ordered>) -> Reply {
 
 async fn read_more(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
     if buffer.is_empty() {
-        // Who has nothing to say keeps no room to say it in.
-        *buffer = BytesMut::new();
+        // Who has never said anything takes no room.
         stream.readable().await?;
     }
     // A large frame gets its room in steps, as its bytes arrive: an announced length alone must not

@@ -34,6 +34,15 @@ pub(super) struct KraftMetadata {
     pub(super) next_producer_id: i64,
 }
 
+/// How a file ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With a whole batch.
+    Whole,
+    /// Perhaps in the middle of one: what was decided there was never promised.
+    MayBeTorn,
+}
+
 impl KraftMetadata {
     /// Reads the metadata log of a Kafka log directory; `None` if it holds none.
     pub(super) fn of_log_directory(directory: &Path) -> Result<Option<KraftMetadata>, ImportError> {
@@ -42,9 +51,11 @@ impl KraftMetadata {
             return Ok(None);
         }
         let mut metadata = KraftMetadata::default();
-        for path in files_in_order(&directory)? {
-            let bytes = fs::read(&path).map_err(|error| ImportError::io("read", &path, error))?;
-            metadata.apply_file(Bytes::from(bytes)).map_err(|reason| ImportError::Damaged {
+        let files = files_in_order(&directory)?;
+        for (number, path) in (1..).zip(&files) {
+            let bytes = fs::read(path).map_err(|error| ImportError::io("read", path, error))?;
+            let end = if number == files.len() { End::MayBeTorn } else { End::Whole };
+            metadata.apply_file(Bytes::from(bytes), end).map_err(|reason| ImportError::Damaged {
                 path: path.display().to_string(),
                 reason: format!("Kafka's metadata cannot be read: {reason}"),
             })?;
@@ -57,9 +68,15 @@ impl KraftMetadata {
         self.configs.get(topic).cloned().unwrap_or_default()
     }
 
-    /// A torn end is no concern: what was decided there was never promised.
-    fn apply_file(&mut self, mut bytes: Bytes) -> Result<(), String> {
-        while let Ok(Some(batch)) = RecordBatch::take_first(&mut bytes) {
+    fn apply_file(&mut self, mut bytes: Bytes, end: End) -> Result<(), String> {
+        loop {
+            let batch = match (RecordBatch::take_first(&mut bytes), end) {
+                (Ok(Some(batch)), _) => batch,
+                (Ok(None) | Err(_), End::MayBeTorn) => return Ok(()),
+                (Ok(None), End::Whole) if bytes.is_empty() => return Ok(()),
+                (Ok(None), End::Whole) => return Err("it ends in the middle of a batch".to_owned()),
+                (Err(error), End::Whole) => return Err(error.to_string()),
+            };
             if batch.header().is_control {
                 continue;
             }
@@ -71,7 +88,6 @@ impl KraftMetadata {
                 }
             }
         }
-        Ok(())
     }
 
     /// `None` for what is no record.

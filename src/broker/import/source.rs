@@ -2,6 +2,7 @@
 //! topics. Reads names and small text files; no batches, and nothing is changed.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,7 @@ pub(super) struct Sources {
 }
 
 /// Kafka's files beside the partitions of one log directory.
+#[derive(Default)]
 struct LogDirectory {
     log_starts: BTreeMap<TopicPartition, Offset>,
     metadata: Option<KraftMetadata>,
@@ -61,14 +63,20 @@ impl Sources {
     /// Looks at partitions' directories, and at log directories with all that is in them.
     pub(super) fn survey(paths: &[PathBuf]) -> Result<Sources, ImportError> {
         let mut sources = Sources::default();
+        let mut read: BTreeMap<PathBuf, LogDirectory> = BTreeMap::new();
         for path in paths {
             let directory = fs::canonicalize(path).map_err(|error| ImportError::io("open", path, error))?;
-            if segments_in(&directory)?.is_empty() {
-                sources.take_log_directory(&directory)?;
-            } else {
-                let around = directory.parent().unwrap_or(&directory);
-                let beside = sources.beside(around)?;
-                sources.take_partition(&directory, &beside)?;
+            let segments = segments_in(&directory)?;
+            let is_whole = segments.is_empty();
+            let around = if is_whole { &directory } else { directory.parent().unwrap_or(&directory) };
+            // Partitions that are named one by one have the same around them.
+            let beside = match read.entry(around.to_owned()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(LogDirectory::read(around)?),
+            };
+            match is_whole {
+                true => sources.take_log_directory(&directory, beside)?,
+                false => sources.take_partition(&directory, segments, beside)?,
             }
         }
         for (name, topic) in &sources.topics {
@@ -77,8 +85,7 @@ impl Sources {
         Ok(sources)
     }
 
-    fn take_log_directory(&mut self, directory: &Path) -> Result<(), ImportError> {
-        let beside = self.beside(directory)?;
+    fn take_log_directory(&mut self, directory: &Path, beside: &LogDirectory) -> Result<(), ImportError> {
         let before = self.partition_count();
         for name in names_in(directory)? {
             let path = directory.join(&name);
@@ -88,8 +95,11 @@ impl Sources {
             if NOT_PARTITIONS.iter().any(|suffix| name.ends_with(suffix)) {
                 self.notes
                     .push(format!("{} is left out: Kafka no longer counts it, or not yet", path.display()));
-            } else if parse_name(&name).is_some() && !segments_in(&path)?.is_empty() {
-                self.take_partition(&path, &beside)?;
+            } else if parse_name(&name).is_some() {
+                let segments = segments_in(&path)?;
+                if !segments.is_empty() {
+                    self.take_partition(&path, segments, beside)?;
+                }
             }
         }
         if self.partition_count() == before {
@@ -99,7 +109,12 @@ impl Sources {
         Ok(())
     }
 
-    fn take_partition(&mut self, directory: &Path, beside: &LogDirectory) -> Result<(), ImportError> {
+    fn take_partition(
+        &mut self,
+        directory: &Path,
+        segments: Vec<String>,
+        beside: &LogDirectory,
+    ) -> Result<(), ImportError> {
         let shown = directory.display().to_string();
         let name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let Some(TopicPartition { topic: name, partition: index }) = parse_name(&name) else {
@@ -117,7 +132,6 @@ impl Sources {
             topic.configs = Some(metadata.configs_of(name.as_str()));
             self.next_producer_id = self.next_producer_id.max(metadata.next_producer_id);
         }
-        let segments = segments_in(directory)?;
         let mut bytes = 0;
         for segment in &segments {
             let path = directory.join(segment);
@@ -135,10 +149,16 @@ impl Sources {
         }
     }
 
-    /// What Kafka keeps beside a partition's directory, if that is where it wrote it; refuses a running broker's.
-    fn beside(&mut self, directory: &Path) -> Result<LogDirectory, ImportError> {
+    fn partition_count(&self) -> usize {
+        self.topics.values().map(|topic| topic.partitions.len()).sum()
+    }
+}
+
+impl LogDirectory {
+    /// What Kafka keeps beside its partitions, if that is where it wrote them; refuses a running broker's.
+    fn read(directory: &Path) -> Result<LogDirectory, ImportError> {
         if !directory.join(META_PROPERTIES).is_file() {
-            return Ok(LogDirectory { log_starts: BTreeMap::new(), metadata: None });
+            return Ok(LogDirectory::default());
         }
         check_unlocked(directory)?;
         let path = directory.join(LOG_START_CHECKPOINT);
@@ -150,10 +170,6 @@ impl Sources {
             Err(error) => return Err(ImportError::io("read", &path, error)),
         };
         Ok(LogDirectory { log_starts, metadata: KraftMetadata::of_log_directory(directory)? })
-    }
-
-    fn partition_count(&self) -> usize {
-        self.topics.values().map(|topic| topic.partitions.len()).sum()
     }
 }
 
@@ -230,7 +246,7 @@ fn stored_topic_id(directory: &Path) -> Result<Option<TopicId>, ImportError> {
 
 /// A broker at work holds a lock on its log directory; its files change while they are read.
 fn check_unlocked(directory: &Path) -> Result<(), ImportError> {
-    // POSIX locks want a file that is open for writing; one that may not be written is nobody's of ours.
+    // POSIX locks want a file that is open for writing. Where that is not allowed nothing can be learned.
     let Ok(file) = File::options().write(true).open(directory.join(LOCK_FILE)) else { return Ok(()) };
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => {

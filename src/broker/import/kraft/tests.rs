@@ -40,7 +40,7 @@ fn file_of(records: &[Vec<u8>]) -> Vec<u8> {
 
 fn folded(records: &[Vec<u8>]) -> KraftMetadata {
     let mut metadata = KraftMetadata::default();
-    metadata.apply_file(Bytes::from(file_of(records))).expect("records");
+    metadata.apply_file(Bytes::from(file_of(records)), End::Whole).expect("records");
     metadata
 }
 
@@ -82,7 +82,20 @@ fn what_is_no_record_is_refused() {
     for broken in [vec![], vec![2, 2, 0], vec![1], framed(TOPIC_RECORD, &compact("orders"))] {
         let mut metadata = KraftMetadata::default();
         let bytes = Bytes::from(file_of(std::slice::from_ref(&broken)));
-        assert!(metadata.apply_file(bytes).is_err(), "{broken:?}");
+        assert!(metadata.apply_file(bytes, End::MayBeTorn).is_err(), "{broken:?}");
+    }
+}
+
+#[test]
+fn only_an_end_may_be_torn() {
+    let whole = file_of(&[topic("orders", ORDERS), config(TOPIC_RESOURCE, "orders", "a", Some("b"))]);
+    let cut = whole.get(..whole.len() - 1).expect("bytes").to_vec();
+    let mut flipped = whole;
+    *flipped.last_mut().expect("bytes") ^= 1;
+    for torn in [cut, flipped] {
+        let apply = |end| KraftMetadata::default().apply_file(Bytes::from(torn.clone()), end);
+        assert_eq!(apply(End::MayBeTorn), Ok(()));
+        assert!(apply(End::Whole).is_err());
     }
 }
 
