@@ -81,6 +81,24 @@ impl Body {
         Body { length_at, start, count_at, header_count: 0 }
     }
 
+    /// Begins a body like an input record's.
+    #[inline]
+    pub(crate) fn begin_like(bytes: &mut Vec<u8>, length_at: usize, record: &Record<'_>) -> Body {
+        match record.body() {
+            Some((body, count_at)) => {
+                let start = bytes.len();
+                bytes.extend_from_slice(body);
+                let header_count = record.headers.len() as u32;
+                Body { length_at, start, count_at: start + count_at, header_count }
+            }
+            None => {
+                let mut body = Body::begin(bytes, length_at, record.key, record.value);
+                body.headers_of(bytes, record);
+                body
+            }
+        }
+    }
+
     pub(crate) fn header(&mut self, bytes: &mut Vec<u8>, key: &str, value: impl Field) {
         varint::put_field(bytes, Some(key.as_bytes()));
         varint::put_field(bytes, value.field());
@@ -89,7 +107,7 @@ impl Body {
 
     pub(crate) fn headers_of(&mut self, bytes: &mut Vec<u8>, record: &Record<'_>) {
         match record.headers.0 {
-            HeadersFrom::Flat { count, bytes: headers } => {
+            HeadersFrom::Flat { count, bytes: headers, .. } => {
                 bytes.extend_from_slice(headers);
                 self.header_count += count;
             }
@@ -129,7 +147,7 @@ impl Parts {
         let key = varint::take_field(&mut body).flatten().map(<[u8]>::to_vec);
         let value = varint::take_field(&mut body).flatten().map(<[u8]>::to_vec);
         let count = varint::take(&mut body).unwrap_or(0) as u32;
-        let headers = Headers(HeadersFrom::Flat { count, bytes: body });
+        let headers = Headers(HeadersFrom::Flat { count, bytes: body, body: &[] });
         let owned = |(key, value): (&str, Option<&[u8]>)| Header {
             key: key.to_owned(),
             value: value.map(<[u8]>::to_vec),

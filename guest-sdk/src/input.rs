@@ -78,9 +78,28 @@ impl<'a> Record<'a> {
             timestamp,
             key,
             value,
-            headers: Headers(HeadersFrom::Flat { count: u32::try_from(headers).ok()?, bytes: rest }),
+            headers: Headers(HeadersFrom::Flat {
+                count: u32::try_from(headers).ok()?,
+                bytes: rest,
+                body: &[],
+            }),
             attempt: 0,
         })
+    }
+
+    /// Key, value and headers as they stand in the batch, and where the count of headers is in it: one byte. None where
+    /// they do not stand together, or no longer are what the batch says.
+    pub(crate) fn body(&self) -> Option<(&'a [u8], usize)> {
+        let HeadersFrom::Flat { bytes, body, .. } = self.headers.0 else { return None };
+        let mut rest = body;
+        let has = |field: Option<&[u8]>, own: Option<&[u8]>| match (field, own) {
+            (Some(field), Some(own)) => std::ptr::eq(field, own),
+            (field, own) => field.is_none() && own.is_none(),
+        };
+        let is_whole = has(varint::take_field(&mut rest)?, self.key)
+            && has(varint::take_field(&mut rest)?, self.value)
+            && rest.len() == bytes.len() + 1;
+        is_whole.then_some((body, body.len() - rest.len()))
     }
 
     /// The value of the last header of that name, as Kafka's `lastHeader` has it.
@@ -95,13 +114,18 @@ pub struct Headers<'a>(pub(crate) HeadersFrom<'a>);
 
 #[derive(Clone, Copy)]
 pub(crate) enum HeadersFrom<'a> {
-    Flat { count: u32, bytes: &'a [u8] },
+    /// The headers without their count, and the whole body that they end, if there is one.
+    Flat {
+        count: u32,
+        bytes: &'a [u8],
+        body: &'a [u8],
+    },
     Typed(&'a [Header]),
 }
 
 impl<'a> Headers<'a> {
     /// No headers.
-    pub const NONE: Headers<'static> = Headers(HeadersFrom::Flat { count: 0, bytes: &[] });
+    pub const NONE: Headers<'static> = Headers(HeadersFrom::Flat { count: 0, bytes: &[], body: &[] });
 
     /// How many there are.
     pub fn len(&self) -> usize {
@@ -124,7 +148,7 @@ impl<'a> Headers<'a> {
 
     fn take(&mut self) -> Option<(&'a str, Option<&'a [u8]>)> {
         match &mut self.0 {
-            HeadersFrom::Flat { count, bytes } => {
+            HeadersFrom::Flat { count, bytes, .. } => {
                 *count = count.checked_sub(1)?;
                 let key = varint::take_field(bytes)??;
                 Some((std::str::from_utf8(key).unwrap_or("?"), varint::take_field(bytes)?))
@@ -215,16 +239,14 @@ impl<'a> Fields<'a> {
         *records = rest;
         // The first byte is the record's attributes, which Kafka does not use.
         let mut record = record.get(1..)?;
-        Some(Fields {
-            timestamp_delta: varint::take(&mut record)?,
-            offset_delta: varint::take(&mut record)?,
-            key: varint::take_field(&mut record)?,
-            value: varint::take_field(&mut record)?,
-            headers: Headers(HeadersFrom::Flat {
-                count: u32::try_from(varint::take(&mut record)?).ok()?,
-                bytes: record,
-            }),
-        })
+        let timestamp_delta = varint::take(&mut record)?;
+        let offset_delta = varint::take(&mut record)?;
+        let body = record;
+        let key = varint::take_field(&mut record)?;
+        let value = varint::take_field(&mut record)?;
+        let count = u32::try_from(varint::take(&mut record)?).ok()?;
+        let headers = Headers(HeadersFrom::Flat { count, bytes: record, body });
+        Some(Fields { timestamp_delta, offset_delta, key, value, headers })
     }
 }
 

@@ -2,13 +2,23 @@
 
 #[inline]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<i64> {
-    // Most lengths and deltas fit into one byte.
-    if let Some((&first, rest)) = bytes.split_first()
-        && first < 0x80
-    {
-        *bytes = rest;
-        return Some(i64::from(first >> 1) ^ -i64::from(first & 1));
+    // Most lengths and deltas fit into one byte, nearly all others into two.
+    match **bytes {
+        [first, ref rest @ ..] if first < 0x80 => {
+            *bytes = rest;
+            Some(i64::from(first >> 1) ^ -i64::from(first & 1))
+        }
+        [first, second, ref rest @ ..] if second < 0x80 => {
+            *bytes = rest;
+            let value = u32::from(first & 0x7f) | u32::from(second) << 7;
+            Some(i64::from(value >> 1) ^ -i64::from(value & 1))
+        }
+        _ => take_long(bytes),
     }
+}
+
+#[cold]
+fn take_long(bytes: &mut &[u8]) -> Option<i64> {
     let mut value = 0u64;
     for (index, &byte) in bytes.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);
@@ -54,5 +64,27 @@ pub(crate) fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
             put(out, field.len() as i64);
             out.extend_from_slice(field);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_comes_back_and_leaves_what_is_behind() {
+        let edges = (0..63).flat_map(|bit| [(1i64 << bit) - 1, 1 << bit, -(1 << bit), -(1 << bit) - 1]);
+        for value in edges.chain([i64::MAX, i64::MIN]) {
+            let mut bytes = Vec::new();
+            put(&mut bytes, value);
+            let whole = bytes.len();
+            bytes.push(7);
+            let mut rest = &bytes[..];
+            assert_eq!((take(&mut rest), rest), (Some(value), &[7][..]), "{value}");
+            for cut in 0..whole {
+                assert_eq!(take(&mut &bytes[..cut]), None, "{value} cut at {cut}");
+            }
+        }
+        assert_eq!(take(&mut &[0xff; 11][..]), None);
     }
 }

@@ -25,7 +25,7 @@ impl Processor for Deduplicate {
         if self.id(&record).is_some_and(|id| self.is_seen(id, record.timestamp)) {
             count("duplicates", 1);
         } else {
-            out.send(&self.output, record.key, record.value).headers_of(&record);
+            out.forward(&self.output, &record);
         }
         Ok(())
     }

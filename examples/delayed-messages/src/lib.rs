@@ -35,7 +35,7 @@ impl Processor for DelayedMessages {
 
     fn on_timer(&mut self, timer: Timer<'_>, out: &mut Output) -> Result<(), Error> {
         let record = Record::from_bytes(timer.payload)?;
-        out.send(&self.output, record.key, record.value).headers_of(&record).timestamp(record.timestamp);
+        out.forward(&self.output, &record).timestamp(record.timestamp);
         Ok(())
     }
 }

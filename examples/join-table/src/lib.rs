@@ -25,7 +25,7 @@ impl Processor for JoinTable {
         } else if let Some(row) = self.table.get(key) {
             out.send("joined", key, record.value).headers_of(&record).header("table", row);
         } else {
-            out.send("unmatched", key, record.value).headers_of(&record);
+            out.forward("unmatched", &record);
         }
         Ok(())
     }

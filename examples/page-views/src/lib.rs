@@ -19,7 +19,7 @@ impl Processor for PageViews {
 
     fn process(&mut self, record: Record<'_>, out: &mut Output) -> Result<(), Error> {
         if self.0.update(record.key_str()?, record.timestamp, |views| *views += 1)? == 0 {
-            out.send("late-views", record.key, record.value).headers_of(&record);
+            out.forward("late-views", &record);
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ impl RetryLater {
             timers::set(TimerDomain::ProcessingTime, id, clock::now().saturating_add(wait_ms), payload);
         } else {
             let reason = format!("the account is not open after {number} tries");
-            out.send("given-up", record.key, record.value).headers_of(record).header("reason", reason);
+            out.forward("given-up", record).header("reason", reason);
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ impl Processor for Router {
             count("unrouted", 1);
         }
         for topic in topics {
-            out.send(topic, record.key, record.value).headers_of(&record);
+            out.forward(topic, &record);
         }
         Ok(())
     }

@@ -80,6 +80,46 @@ fn a_record_is_kept_as_bytes_with_everything() {
     assert!(Record::from_bytes(b"").is_err() && Record::from_bytes(b"\x02\x01").is_err());
 }
 
+#[test]
+fn what_is_forwarded_is_what_the_record_says_now() {
+    /// Forwards a record as it came, with a header more, with a part of it changed, and from its kept bytes.
+    struct Forward;
+    impl Processor for Forward {
+        fn init(_: &Context) -> Result<Self, Error> {
+            Ok(Forward)
+        }
+
+        fn process(&mut self, record: Record<'_>, out: &mut Output) -> Result<(), Error> {
+            out.forward("whole", &record);
+            out.forward("whole", &record).header("more", "x").partition(3).timestamp(9);
+            out.forward("changed", &Record { key: Some(b"k2"), ..record });
+            out.forward("changed", &Record { value: None, ..record });
+            out.forward("changed", &Record { value: record.value.map(|value| &value[1..]), ..record });
+            out.forward("changed", &Record { headers: crate::Headers::NONE, ..record });
+            out.forward("whole", &Record::from_bytes(&record.to_bytes())?);
+            Ok(())
+        }
+    }
+    let header = |name: &str| (name.to_owned(), Some(b"v".to_vec()));
+    for count in [0, 1, 63, 64, 200] {
+        let headers: Vec<_> = (0..count).map(|number| header(&number.to_string())).collect();
+        let record = TestRecord { headers: headers.clone(), ..TestRecord::new("k", "value") };
+        let outputs = run(&mut Forward, &[record, TestRecord::new((), "no key")]).unwrap();
+        let said = |output: &TestOutput| (output.key.clone(), output.value.clone(), output.headers.clone());
+        let (key, value) = (Some(b"k".to_vec()), Some(b"value".to_vec()));
+        assert_eq!(said(&outputs[0]), (key.clone(), value.clone(), headers.clone()), "{count}");
+        let more = [&headers[..], &[("more".to_owned(), Some(b"x".to_vec()))]].concat();
+        assert_eq!(said(&outputs[1]), (key.clone(), value.clone(), more), "{count}");
+        assert_eq!((outputs[1].partition, outputs[1].timestamp), (Some(3), Some(9)));
+        assert_eq!(said(&outputs[2]), (Some(b"k2".to_vec()), value.clone(), headers.clone()), "{count}");
+        assert_eq!(said(&outputs[3]), (key.clone(), None, headers.clone()), "{count}");
+        assert_eq!(said(&outputs[4]), (key.clone(), Some(b"alue".to_vec()), headers.clone()), "{count}");
+        assert_eq!(said(&outputs[5]), (key.clone(), value.clone(), Vec::new()), "{count}");
+        assert_eq!(said(&outputs[6]), (key.clone(), value.clone(), headers.clone()), "{count}");
+        assert_eq!(outputs[7].key, None);
+    }
+}
+
 /// Sets the timer that a record's value names: `DOMAIN ID AT`, or takes it away: `cancel DOMAIN ID`.
 struct Timed;
 
