@@ -191,6 +191,19 @@ impl DiskFile {
         Ok(())
     }
 
+    /// Reads exactly so many bytes to the end of `out`, without filling their room with zeros first; or answers
+    /// `DiskError::TooShort`.
+    pub fn read_onto(&self, position: u64, bytes: usize, out: &mut Vec<u8>) -> Result<(), DiskError> {
+        let path = self.inner.path();
+        self.inner.shared.check("read", &path)?;
+        let read = self.inner.raw.read_onto(position, bytes, out);
+        let got = read.map_err(|error| DiskError::from_io("read", &path, error))?;
+        if got < bytes {
+            return Err(DiskError::TooShort { path: path.to_string(), position, wanted: bytes, got });
+        }
+        Ok(())
+    }
+
     /// The file's length in bytes.
     pub fn len(&self) -> Result<u64, DiskError> {
         let path = self.inner.path();

@@ -220,6 +220,27 @@ pub(super) fn write_parts(file: &File, position: u64, parts: &mut [IoSlice<'_>])
     Ok(())
 }
 
+/// Reads up to so many bytes to the end of `out`, whose room need not be initialized.
+pub(super) fn read_onto(file: &File, position: u64, bytes: usize, out: &mut Vec<u8>) -> io::Result<usize> {
+    let start = out.len();
+    let end = start + bytes;
+    out.reserve_exact(bytes);
+    while out.len() < end {
+        let at = position + (out.len() - start) as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(out), at) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                out.truncate(start);
+                return Err(error.into());
+            }
+        }
+    }
+    // There may have been more room than was asked for.
+    out.truncate(end);
+    Ok(out.len() - start)
+}
+
 pub(super) fn read_at(file: &File, position: u64, buf: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {

@@ -130,6 +130,14 @@ impl RawFile {
         }
     }
 
+    /// Reads up to so many bytes to the end of `out`; fewer only where the file ends.
+    pub(super) fn read_onto(&self, position: u64, bytes: usize, out: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            RawFile::Os(file) => super::os::read_onto(file, position, bytes, out),
+            RawFile::Sim(file) => file.read_onto(position, bytes, out),
+        }
+    }
+
     pub(super) fn len(&self) -> io::Result<u64> {
         match self {
             RawFile::Os(file) => file.metadata().map(|metadata| metadata.len()),

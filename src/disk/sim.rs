@@ -291,6 +291,14 @@ impl SimFile {
         Ok(count)
     }
 
+    pub(super) fn read_onto(&self, position: u64, bytes: usize, out: &mut Vec<u8>) -> io::Result<usize> {
+        let start = out.len();
+        out.resize(start + bytes, 0);
+        let read = self.read_at(position, out.get_mut(start..).unwrap_or_default());
+        out.truncate(start + *read.as_ref().unwrap_or(&0));
+        read
+    }
+
     pub(super) fn len(&self) -> io::Result<u64> {
         Ok(self.disk.state.lock().file(self.inode)?.content.len() as u64)
     }

@@ -62,6 +62,29 @@ fn a_truncation_through_a_second_handle_is_not_undone_by_replay() {
 }
 
 #[test]
+fn bytes_are_read_behind_what_is_there_and_no_more_than_were_asked_for() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let on_disk = Disk::open(directory.path(), options()).expect("opens").0;
+    for disk in [on_disk, open(&SimDisk::new())] {
+        let file = create(&disk, "log");
+        append_durably(&disk, &file, 0, b"0123456789");
+        let mut bytes = Vec::with_capacity(1 << 10);
+        bytes.extend_from_slice(b"in front ");
+        file.read_onto(3, 4, &mut bytes).expect("reads");
+        assert_eq!(bytes, b"in front 3456");
+        file.read_onto(0, 0, &mut bytes).expect("reads nothing");
+        file.read_onto(7, 3, &mut bytes).expect("reads to the end");
+        assert_eq!(bytes, b"in front 3456789");
+        let short = file.read_onto(7, 4, &mut Vec::new());
+        assert!(
+            matches!(short, Err(DiskError::TooShort { wanted: 4, got: 3, position: 7, .. })),
+            "{short:?}"
+        );
+        assert!(matches!(file.read_onto(99, 1, &mut Vec::new()), Err(DiskError::TooShort { got: 0, .. })));
+    }
+}
+
+#[test]
 fn a_topic_made_again_finds_no_segment_of_the_deleted_one() {
     for seed in 0..100 {
         let sim = SimDisk::new();

@@ -58,12 +58,9 @@ impl LogRead {
 
     /// Reads the bytes.
     pub fn to_bytes(&self) -> Result<Bytes, DiskError> {
-        let mut bytes = vec![0; self.bytes_len()];
-        let mut rest = bytes.as_mut_slice();
+        let mut bytes = Vec::with_capacity(self.bytes_len());
         for slice in &self.slices {
-            let (now, later) = rest.split_at_mut(slice.bytes);
-            slice.file.read_exact_at(slice.position, now)?;
-            rest = later;
+            slice.file.read_onto(slice.position, slice.bytes, &mut bytes)?;
         }
         Ok(Bytes::from(bytes))
     }

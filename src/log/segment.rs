@@ -248,8 +248,8 @@ impl Segment {
 
     /// Reads and checks the whole batch.
     pub(super) fn read_batch(&self, batch: &BatchAt) -> Result<RecordBatch, LogError> {
-        let mut bytes = vec![0; batch.header.batch_bytes];
-        self.file()?.read_exact_at(batch.position, &mut bytes)?;
+        let mut bytes = Vec::new();
+        self.file()?.read_onto(batch.position, batch.header.batch_bytes, &mut bytes)?;
         RecordBatch::check(Bytes::from(bytes)).map_err(|error| LogError::Corrupt {
             path: self.path().to_owned(),
             detail: format!("the batch at byte {}: {error}", batch.position),

@@ -94,7 +94,7 @@ async fn send_file(stream: &TcpStream, slice: &FileSlice, idle_max: Duration) ->
 }
 
 fn read_slice(slice: &FileSlice) -> io::Result<Bytes> {
-    let mut bytes = vec![0; slice.bytes];
-    slice.file.read_exact_at(slice.position, &mut bytes).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    slice.file.read_onto(slice.position, slice.bytes, &mut bytes).map_err(io::Error::other)?;
     Ok(Bytes::from(bytes))
 }
