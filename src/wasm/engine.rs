@@ -1,6 +1,6 @@
 //! The engine's settings, and the ticker that makes deadlines pass.
 //!
-//! The ticker moves the engine's epoch on only while some call runs: an idle broker has no timer.
+//! The ticker moves the engine's epoch on only while calls run and for a moment after them: an idle broker has no timer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +13,9 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel};
 /// How often the epoch moves on while calls run: the grain of deadlines, and the slice of time after which a call
 /// lets others go first.
 const TICK: Duration = Duration::from_millis(2);
+
+/// So many ticks without a call, and the ticker sleeps until one comes. To wake it costs the caller more than these do.
+const IDLE_TICKS_MAX: u32 = 8;
 
 /// The present moment on the monotonic clock, for measuring only.
 #[allow(
@@ -90,12 +93,16 @@ impl Ticker {
 impl Shared {
     fn tick(&self) {
         let mut stopping = self.stopping.lock();
+        let mut idle_ticks = 0;
         while !*stopping {
-            self.asleep.store(true, Ordering::SeqCst);
-            if self.running.load(Ordering::SeqCst) == 0 {
+            let may_sleep = idle_ticks >= IDLE_TICKS_MAX;
+            self.asleep.store(may_sleep, Ordering::SeqCst);
+            let is_idle = self.running.load(Ordering::SeqCst) == 0;
+            if may_sleep && is_idle {
                 self.woken.wait(&mut stopping);
+                idle_ticks = 0;
             } else {
-                self.asleep.store(false, Ordering::SeqCst);
+                idle_ticks = if is_idle { idle_ticks + 1 } else { 0 };
                 self.woken.wait_for(&mut stopping, TICK);
                 self.engine.increment_epoch();
             }
