@@ -47,13 +47,13 @@ const LOADS: [Load; 2] = [
     },
 ];
 const PARTITIONS: i32 = 2;
-/// The test guest's `copy` writes here.
+/// Where copies go.
 const OUTPUT: &str = "out";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// S8: all three ways, in turns.
 pub fn processors(bench: &mut Bench) -> anyhow::Result<()> {
-    let guest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/guests/test-guest-flat.wasm");
+    let guest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/guests/copy.wasm");
     let has_guest = cfg!(feature = "wasm") && guest.exists();
     if !has_guest {
         bench.book.note(
@@ -152,7 +152,7 @@ fn copy_by_wasm(
         "--start",
         "earliest",
         "--config",
-        "behaviour=copy",
+        &format!("output={OUTPUT}"),
         "--no-wait",
     ])?;
     until_committed(&mut client, load, begin)?;

@@ -56,7 +56,7 @@ async fn commit_unit(
     let first_timer = unit.first_timer.take();
     let commits = unit.commits();
     let claimed = Some(producer).filter(|_| context.definition.guarantee == Guarantee::ExactlyOnce);
-    let batches = unit.into_batches(claimed).map_err(|error| CommitFailure::Fatal(error.to_string()))?;
+    let batches = unit.into_batches(claimed);
     let began = Instant::now();
     let written = Written { batches: &batches, changelog: changelog.as_ref() };
     let done = match context.definition.guarantee {

@@ -25,7 +25,10 @@ pub struct Tuning {
     pub fetch_wait: Duration,
     /// Bytes of one fetch, about.
     pub fetch_bytes: usize,
-    /// Uncompressed source bytes of one call of the module, about.
+    /// Uncompressed source bytes of one turn, about: of the calls between two looks at everything else.
+    pub turn_bytes: usize,
+    /// Uncompressed source bytes of one call of the module, about: what is copied into the guest and out of it stays in a
+    /// core's second-level cache.
     pub call_bytes: usize,
     /// How long the committed offset may lag behind offsets that hold no records.
     pub lazy_commit: Duration,
@@ -49,7 +52,8 @@ impl Default for Tuning {
             transaction_timeout: Duration::from_secs(60),
             fetch_wait: Duration::from_secs(10),
             fetch_bytes: 1 << 20,
-            call_bytes: 1 << 20,
+            turn_bytes: 1 << 20,
+            call_bytes: 128 << 10,
             lazy_commit: Duration::from_secs(1),
             retry_first: Duration::from_millis(5),
             retry_longest: Duration::from_secs(5),

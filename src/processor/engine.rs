@@ -4,6 +4,7 @@
 //! allows. A guest's answer is checked as a whole before anything of it is kept.
 
 use super::chain::Chain;
+use super::commit_note::CALLS_MAX;
 use super::dead_letter::{DeadLetter, write_dead_letter};
 use super::definition::{ProcessorDefinition, TaskLimits, Work};
 use super::partitioner::StickyPartition;
@@ -59,6 +60,17 @@ pub enum CallError {
     Fault(Fault),
     /// Because there is no instance to call.
     NoInstance(String),
+}
+
+/// A call of a turn that failed; what came before it is in the unit.
+#[derive(Debug)]
+pub struct Interrupted {
+    /// The part of the span whose call failed.
+    pub failed: Span,
+    /// What was not begun.
+    pub left: Option<Span>,
+    /// How the call failed.
+    pub error: CallError,
 }
 
 /// The topics that a task writes to.
@@ -117,16 +129,31 @@ impl Engine {
         }
     }
 
-    /// Does the task's work on a span in a turn of its own.
+    /// Does the task's work on a span in a turn of its own: in calls of about so many bytes, at least one, for as long as
+    /// it may go on. Answers what is left.
     pub fn process_in_turn(
         &mut self,
         turn: Turn,
-        span: &Span,
-        attempt: u32,
+        (span, attempt): (Span, u32),
         unit: &mut Unit,
-    ) -> Result<(), CallError> {
+        call_bytes: usize,
+        may_go_on: impl Fn() -> bool,
+    ) -> Result<Option<Span>, Box<Interrupted>> {
         self.turn.hold(turn);
-        let done = self.process(span, attempt, unit);
+        let mut left = Some(span);
+        let done = loop {
+            let Some(span) = left.take() else { break Ok(None) };
+            // The last call that a note can tell of has all that is left.
+            let may_be_cut = unit.calls.len() + 1 < CALLS_MAX;
+            let (part, rest) = if may_be_cut { span.cut_within(call_bytes) } else { (span, None) };
+            if let Err(error) = self.process(&part, attempt, unit) {
+                break Err(Box::new(Interrupted { failed: part, left: rest, error }));
+            }
+            left = rest;
+            if !may_go_on() {
+                break Ok(left);
+            }
+        };
         self.turn.release();
         done
     }

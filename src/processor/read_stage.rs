@@ -10,7 +10,7 @@ use super::commit_note::{CALLS_MAX, FailedTimer};
 use super::context::{TaskContext, Waited};
 use super::dead_letter::DeadLetter;
 use super::definition::FailureAction;
-use super::engine::{Again, CallError, Engine, Fault, Outputs};
+use super::engine::{Again, CallError, Engine, Fault, Interrupted, Outputs};
 use super::isolation::Isolation;
 use super::placement::{OutputTopic, partitioner_of};
 use super::span::{Span, spans_of};
@@ -158,7 +158,7 @@ impl<'a> ReadStage<'a> {
         }
         context.board.saw_last_stable(number, found.last_stable_offset);
         let (position, next_offset) = (self.unit.progress_in(number).next_offset, found.next_offset);
-        let mut spans = spans_of(found.batches, position, next_offset, context.tuning.call_bytes)
+        let mut spans = spans_of(found.batches, position, next_offset, context.tuning.turn_bytes)
             .map_err(|error| ReadEnd::Failed(format!("the input at offset {position}: {error}")))?;
         spans.iter_mut().for_each(|span| span.input_number = number);
         if !spans.is_empty() && self.unit.is_without_records() {
@@ -279,17 +279,24 @@ impl<'a> ReadStage<'a> {
             }
         }
         let Work { span, failed, .. } = work;
-        let (span, answer) = self.call(span, failed).await;
-        match answer {
-            Ok(()) => {
+        let count = span.count();
+        let (bad, left) = match self.call(span, failed).await {
+            Ok(left) => (None, left),
+            Err(interrupted) => (Some((interrupted.failed, interrupted.error)), interrupted.left),
+        };
+        let not_done = [bad.as_ref().map(|(span, _)| span), left.as_ref()];
+        let not_done: u32 = not_done.into_iter().flatten().map(Span::count).sum();
+        let _ = self.breaker.saw(Instant::now(), u64::from(count - not_done), 0);
+        stack.extend(left.map(|span| Work { span, failed: 0, verdict: None }));
+        match bad {
+            Some((_, CallError::NoInstance(cause))) => Err(ReadEnd::Rewind(cause)),
+            Some((span, CallError::Fault(fault))) => self.narrow(span, failed, fault, stack).await,
+            None => {
                 if failed > 0 {
                     self.context.board.tries_no_more();
                 }
-                let _ = self.breaker.saw(Instant::now(), u64::from(span.count()), 0);
                 Ok(())
             }
-            Err(CallError::NoInstance(cause)) => Err(ReadEnd::Rewind(cause)),
-            Err(CallError::Fault(fault)) => self.narrow(span, failed, fault, stack).await,
         }
     }
 
@@ -339,8 +346,8 @@ impl<'a> ReadStage<'a> {
         self.isolation.holds_timers(self.timers_settled)
     }
 
-    /// Calls the module on a blocking thread.
-    async fn call(&mut self, span: Span, attempt: u32) -> (Span, Result<(), CallError>) {
+    /// Calls the module on a blocking thread, until a commit is due or the task is to stop; answers what is left.
+    async fn call(&mut self, span: Span, attempt: u32) -> Result<Option<Span>, Box<Interrupted>> {
         if self.unit.now < 0 {
             self.unit.now = self.context.clock.now().ms();
         }
@@ -355,9 +362,11 @@ impl<'a> ReadStage<'a> {
             let _ = self.context.wait(pause).await;
         }
         let turn = turns.take(&definition.name, definition.limits.cpu_percent).await;
+        let call_bytes = self.context.tuning.call_bytes;
+        let (stop, next_commit) = (self.context.stop.clone(), self.next_commit);
+        let may_go_on = move || !*stop.borrow() && Instant::now() < next_commit;
         self.with_engine(move |engine, unit| {
-            let answer = engine.process_in_turn(turn, &span, attempt, unit);
-            (span, answer)
+            engine.process_in_turn(turn, (span, attempt), unit, call_bytes, may_go_on)
         })
         .await
     }

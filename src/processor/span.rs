@@ -149,6 +149,22 @@ impl Span {
         }
     }
 
+    /// The first source batches that come to at most so many bytes together, one at the least, and the rest if there is
+    /// one. Timers stay together.
+    pub fn cut_within(self, bytes_max: usize) -> (Span, Option<Span>) {
+        let What::Records(chunks) = &self.what else { return (self, None) };
+        let (mut count, mut bytes) = (0, 0);
+        for chunk in chunks {
+            bytes += chunk.records.len();
+            if count > 0 && bytes > bytes_max {
+                let (first, rest) = self.split_at(count);
+                return (first, Some(rest));
+            }
+            count += chunk.record_count;
+        }
+        (self, None)
+    }
+
     /// The timestamp of the first record of the batch that the first record is from; timers have none.
     pub fn first_timestamp(&self) -> Option<i64> {
         match &self.what {

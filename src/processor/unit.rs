@@ -9,10 +9,8 @@ use crate::ids::{Offset, ProducerIdent, Sequence, TopicPartition};
 use crate::plugin::{Timer, TimerDomain};
 use crate::state::PendingUnit;
 use crate::wire::record_batch::{
-    BatchBuilder, BatchError, BatchOptions, BatchProducer, Compression, HEADER_BYTES, RawRecord, RecordBatch,
-    Transactional,
+    BatchBuilder, BatchOptions, BatchProducer, Compression, RawRecord, RecordBatch,
 };
-use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 
 /// A new batch is begun before one would grow over this: well under Kafka's default
@@ -116,18 +114,16 @@ impl Unit {
         let parts = [record.key.map_or(0, <[u8]>::len), record.value.map_or(0, <[u8]>::len)];
         let record_bytes = parts.iter().sum::<usize>() + record.headers.bytes().len() + 32;
         let compression = self.compression;
-        let new_builder = || {
-            let transactional = Transactional::Yes;
-            BatchBuilder::new(BatchOptions { transactional, compression, ..BatchOptions::default() })
-        };
+        let options = BatchOptions { compression, ..BatchOptions::default() };
         if !self.outputs.contains_key(partition) {
-            self.outputs.insert(partition.clone(), vec![new_builder()]);
+            self.outputs.insert(partition.clone(), vec![BatchBuilder::new(options)]);
         }
         let Some(builders) = self.outputs.get_mut(partition) else { return };
         let full =
             |last: &BatchBuilder| !last.is_empty() && last.len_bytes() + record_bytes > BATCH_BYTES_MAX;
         if builders.last().is_none_or(full) {
-            builders.push(new_builder());
+            // Where one was filled, the next most likely is.
+            builders.push(BatchBuilder::with_capacity(options, BATCH_BYTES_MAX));
         }
         if let Some(builder) = builders.last_mut() {
             builder.append_raw_body(record);
@@ -232,10 +228,7 @@ impl Unit {
     /// The batches of each partition: as this producer's first in its epoch, or as nobody's, outside of a transaction.
     ///
     /// Every transaction has an epoch of its own (KIP-890), so its sequences begin at 0.
-    pub fn into_batches(
-        self,
-        producer: Option<ProducerIdent>,
-    ) -> Result<Vec<(TopicPartition, Vec<RecordBatch>)>, BatchError> {
+    pub fn into_batches(self, producer: Option<ProducerIdent>) -> Vec<(TopicPartition, Vec<RecordBatch>)> {
         let mut all = Vec::with_capacity(self.outputs.len());
         for (partition, builders) in self.outputs {
             let mut sequence = Sequence::ZERO;
@@ -243,40 +236,13 @@ impl Unit {
             for builder in builders.into_iter().filter(|builder| !builder.is_empty()) {
                 let records = builder.record_count();
                 let claim = producer.map(|ident| BatchProducer { ident, base_sequence: Some(sequence) });
-                batches.push(with_producer(builder.build(), claim)?);
+                batches.push(builder.build_in_name_of(claim));
                 sequence = sequence.plus(records);
             }
             all.push((partition, batches));
         }
-        Ok(all)
+        all
     }
-}
-
-/// The same batch in a producer's name: id at byte 43, epoch at 51, base sequence at 53, under a new CRC. In nobody's
-/// name it is not transactional either.
-fn with_producer(batch: RecordBatch, producer: Option<BatchProducer>) -> Result<RecordBatch, BatchError> {
-    const CRC_AT: usize = 17;
-    const ATTRIBUTES_AT: usize = 21;
-    const TRANSACTIONAL: u8 = 0x10;
-    const PRODUCER_AT: usize = 43;
-    let bytes = batch.bytes().clone();
-    drop(batch);
-    let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    assert!(bytes.len() >= HEADER_BYTES, "the builder writes a whole header");
-    match producer {
-        Some(producer) => {
-            let mut fields = Vec::with_capacity(14);
-            fields.extend_from_slice(&producer.ident.id.value().to_be_bytes());
-            fields.extend_from_slice(&producer.ident.epoch.value().to_be_bytes());
-            let sequence = producer.base_sequence.map_or(-1, Sequence::value);
-            fields.extend_from_slice(&sequence.to_be_bytes());
-            bytes[PRODUCER_AT..PRODUCER_AT + fields.len()].copy_from_slice(&fields);
-        }
-        None => bytes[ATTRIBUTES_AT + 1] &= !TRANSACTIONAL,
-    }
-    let crc = crc32c::crc32c(&bytes[ATTRIBUTES_AT..]);
-    bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
-    RecordBatch::check(Bytes::from(bytes))
 }
 
 #[cfg(test)]

@@ -53,6 +53,21 @@ fn records_before_the_position_are_left_out() {
 }
 
 #[test]
+fn a_call_takes_whole_batches_and_at_least_one() {
+    let batches = (0..4).map(|n| batch(n * 10, &["0123456789", "x"], Compression::None)).collect::<Vec<_>>();
+    let bytes = batches[0].records_region().len();
+    let whole = spans_of(batches, at(0), at(40), usize::MAX).unwrap().pop_front().unwrap();
+    for (bytes_max, count) in
+        [(0, 2), (bytes, 2), (2 * bytes - 1, 2), (2 * bytes, 4), (4 * bytes, 8), (usize::MAX, 8)]
+    {
+        let (first, rest) = whole.clone().cut_within(bytes_max);
+        assert_eq!((first.count(), rest.map_or(0, |rest| rest.count())), (count, 8 - count), "{bytes_max}");
+    }
+    let timers = (0..3).map(|at| Timer { id: vec![7].into(), at, payload: Vec::new().into() }).collect();
+    assert_eq!(Span::of_timers(TimerDomain::Event, timers, at(0)).cut_within(0).0.count(), 3);
+}
+
+#[test]
 fn batches_are_gathered_up_to_the_bound() {
     let batches = (0..4).map(|n| batch(n * 10, &["0123456789"], Compression::None)).collect::<Vec<_>>();
     let one = spans_of(batches.clone(), at(0), at(40), 1).unwrap();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::error_code::ErrorCode;
 use crate::processor::backend::BackendError;
+use crate::processor::commit_note::{CALLS_MAX, CommitNote};
 use crate::processor::definition::FailureAction;
 use crate::processor::memory_backend::{Call, Fault};
 use crate::processor::status::TaskState;
@@ -44,6 +45,47 @@ async fn a_poison_record_becomes_a_dead_letter_wherever_it_stands() {
         assert_eq!(task.dead_letters, u64::try_from(bad.len()).unwrap());
         assert_eq!((task.records_in, task.records_out), (4, 4 - task.dead_letters));
     }
+}
+
+#[tokio::test]
+async fn of_a_turn_of_several_calls_only_the_bad_record_suffers() {
+    let mut fixture = Fixture::new().await;
+    fixture.tuning.call_bytes = 1;
+    for batch in [&["a", "b"][..], &["poison", "c"], &["d"], &["e", "trap"], &["f"]] {
+        fixture.append(batch);
+    }
+    let mut definition = fixture.definition();
+    definition.commit.interval_ms = 50;
+    fixture.deploy(definition).await;
+    let supervisor = fixture.supervisor();
+    fixture.caught_up().await;
+    let task = until_task(&supervisor, |task| task.committed_offset == Some(8)).await;
+    supervisor.stop().await;
+    assert_eq!(fixture.values("out"), ["a", "b", "c", "d", "e", "f"]);
+    assert_eq!(fixture.values("p.dlq"), ["poison", "trap"]);
+    assert_eq!((task.records_in, task.records_out, task.dead_letters), (8, 6, 2));
+}
+
+#[tokio::test]
+async fn a_turn_makes_no_more_calls_than_a_note_can_tell_of() {
+    let mut fixture = Fixture::new().await;
+    fixture.tuning.call_bytes = 1;
+    let values: Vec<_> = (0..3 * CALLS_MAX).map(|number| format!("{number:04}")).collect();
+    for value in &values {
+        fixture.append(&[value]);
+    }
+    let mut definition = fixture.definition();
+    definition.commit.interval_ms = 60_000;
+    fixture.deploy(definition).await;
+    let supervisor = fixture.supervisor();
+    fixture.caught_up().await;
+    supervisor.stop().await;
+    assert_eq!(fixture.values("out"), values);
+    let notes = fixture.cluster.with(|cluster| cluster.notes.clone());
+    let calls: Vec<_> =
+        notes.iter().filter_map(|(_, note)| Some(CommitNote::parse(note)?.calls.len())).collect();
+    // The last call of a turn has all that is left.
+    assert_eq!(calls.iter().max(), Some(&CALLS_MAX));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ fn batches_carry_the_producer_and_consecutive_sequences() {
         unit.append(&to, record(&value));
     }
     assert!(unit.bytes() > 7 * value.len());
-    let all = unit.into_batches(Some(producer())).unwrap();
+    let all = unit.into_batches(Some(producer()));
     let (partition, batches) = &all[0];
     assert_eq!((partition, batches.len()), (&to, 4));
     let mut expected = 0;
@@ -43,7 +43,7 @@ fn a_record_larger_than_a_batch_goes_alone() {
     unit.append(&to, record(b"small"));
     unit.append(&to, record(&vec![b'x'; 2 << 20]));
     unit.append(&to, record(b"small"));
-    let all = unit.into_batches(Some(producer())).unwrap();
+    let all = unit.into_batches(Some(producer()));
     let counts = all[0].1.iter().map(|batch| batch.header().record_count).collect::<Vec<_>>();
     assert_eq!(counts, [1, 1, 1]);
 }
@@ -53,5 +53,5 @@ fn a_moved_position_alone_is_no_record() {
     let mut unit = Unit::new([Offset::ZERO]);
     unit.progress[0].next_offset = Offset::ZERO.next();
     assert!(unit.is_without_records());
-    assert!(unit.into_batches(Some(producer())).unwrap().is_empty());
+    assert!(unit.into_batches(Some(producer())).is_empty());
 }

@@ -90,12 +90,19 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// An empty builder.
     pub fn new(options: BatchOptions) -> BatchBuilder {
+        BatchBuilder::with_capacity(options, HEADER_BYTES)
+    }
+
+    /// An empty builder with room for so many bytes, before compression.
+    pub fn with_capacity(options: BatchOptions, bytes: usize) -> BatchBuilder {
+        let mut buffer = Vec::with_capacity(bytes.max(HEADER_BYTES));
+        buffer.resize(HEADER_BYTES, 0);
         BatchBuilder {
             options,
             base_timestamp: options.base_timestamp,
             max_timestamp: NO_TIMESTAMP,
             record_count: 0,
-            buffer: vec![0; HEADER_BYTES],
+            buffer,
         }
     }
 
@@ -168,6 +175,13 @@ impl BatchBuilder {
         let crc = crc32c::crc32c(&bytes[ATTRIBUTES_AT..]);
         bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
         RecordBatch::trusted(Bytes::from(bytes))
+    }
+
+    /// The batch as a producer's, in its transaction; or as nobody's, outside of any.
+    pub fn build_in_name_of(mut self, producer: Option<BatchProducer>) -> RecordBatch {
+        self.options.producer = producer;
+        self.options.transactional = if producer.is_some() { Transactional::Yes } else { Transactional::No };
+        self.build()
     }
 
     fn attributes(&self) -> i16 {
