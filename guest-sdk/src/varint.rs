@@ -1,6 +1,6 @@
 //! Kafka's zigzag variable-length integers.
 
-#[inline]
+#[inline(always)]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<i64> {
     // Most lengths and deltas fit into one byte, nearly all others into two.
     match **bytes {
@@ -31,7 +31,7 @@ fn take_long(bytes: &mut &[u8]) -> Option<i64> {
 }
 
 /// A length-prefixed field: the outer `None` is malformed, the inner one null.
-#[inline]
+#[inline(always)]
 pub(crate) fn take_field<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = take(bytes)?;
     if length == -1 {

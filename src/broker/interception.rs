@@ -115,9 +115,12 @@ async fn judge_produced(
     batch: RecordBatch,
     rules: &ClientRules,
 ) -> Result<Passed, BrokerError> {
-    let pending = chain.pending(client, topic_partition, &batch);
+    // As the client has sent it.
+    let record_count = batch.header().record_count;
     let rules = BatchRules { decompressed_bytes_max: rules.decompressed_bytes_max, keys: rules.keys };
-    match chain.judge(client, topic_partition, &batch, rules).await {
+    let judged = chain.judge(client, topic_partition, &batch, rules).await;
+    let pending = chain.into_pending(topic_partition, record_count);
+    match judged {
         Ok(None) => Ok(Passed { batch, origin: AppendOrigin::Client, pending: Some(pending) }),
         Ok(Some(batch)) => Ok(Passed { batch, origin: AppendOrigin::Intercepted, pending: Some(pending) }),
         Err(refusal) => {

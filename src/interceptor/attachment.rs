@@ -198,15 +198,44 @@ fn is_internal(pattern: &str) -> bool {
 /// The patterns of an attachment, ready to be matched.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
-    topics: Vec<Pattern>,
-    principals: Vec<Pattern>,
+    topics: Vec<Names>,
+    principals: Vec<Names>,
     paths: Vec<Direction>,
+}
+
+/// A pattern. It is asked for each batch, and most are simple.
+#[derive(Clone, Debug)]
+enum Names {
+    One(String),
+    /// All that begin with this.
+    From(String),
+    Matching(Pattern),
+}
+
+impl Names {
+    /// None if the text is no pattern.
+    fn new(text: &str) -> Option<Names> {
+        let is_plain = |text: &str| !text.contains(['*', '?', '[', ']']);
+        Some(match text.strip_suffix('*') {
+            Some(start) if is_plain(start) => Names::From(start.to_owned()),
+            None if is_plain(text) => Names::One(text.to_owned()),
+            Some(_) | None => Names::Matching(Pattern::new(text).ok()?),
+        })
+    }
+
+    fn hold(&self, name: &str) -> bool {
+        match self {
+            Names::One(one) => one == name,
+            Names::From(start) => name.starts_with(start),
+            Names::Matching(pattern) => pattern.matches(name),
+        }
+    }
 }
 
 impl Scope {
     /// The scope of a validated attachment: a pattern that is none matches nothing.
     pub(super) fn of(attachment: &Attachment) -> Scope {
-        let patterns = |texts: &[String]| texts.iter().filter_map(|text| Pattern::new(text).ok()).collect();
+        let patterns = |texts: &[String]| texts.iter().filter_map(|text| Names::new(text)).collect();
         Scope {
             topics: patterns(&attachment.topics),
             principals: patterns(&attachment.principals),
@@ -217,8 +246,8 @@ impl Scope {
     pub(super) fn holds(&self, direction: Direction, topic: &str, principal: &str) -> bool {
         self.paths.contains(&direction)
             && !is_internal(topic)
-            && self.topics.iter().any(|pattern| pattern.matches(topic))
-            && self.principals.iter().any(|pattern| pattern.matches(principal))
+            && self.topics.iter().any(|names| names.hold(topic))
+            && self.principals.iter().any(|names| names.hold(principal))
     }
 }
 

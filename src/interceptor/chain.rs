@@ -44,7 +44,7 @@ pub struct RecordRefusal {
 #[derive(Clone, Debug)]
 pub struct PendingAcknowledgement {
     links: Vec<Arc<Link>>,
-    origin: Origin,
+    partition: TopicPartition,
     record_count: u32,
 }
 
@@ -131,16 +131,11 @@ impl Chain {
     }
 
     /// What is to be told once it is known what became of the batch.
-    pub fn pending(
-        &self,
-        client: &Client,
-        partition: &TopicPartition,
-        batch: &RecordBatch,
-    ) -> PendingAcknowledgement {
+    pub fn into_pending(self, partition: &TopicPartition, record_count: i32) -> PendingAcknowledgement {
         PendingAcknowledgement {
-            links: self.links.clone(),
-            origin: origin(client, partition, batch),
-            record_count: batch.header().record_count.unsigned_abs(),
+            links: self.links,
+            partition: partition.clone(),
+            record_count: record_count.unsigned_abs(),
         }
     }
 }
@@ -159,8 +154,8 @@ impl PendingAcknowledgement {
     pub async fn tell(self, outcome: Result<Offset, ErrorCode>) {
         for link in &self.links {
             let acknowledgement = Acknowledgement {
-                topic: self.origin.topic.clone(),
-                partition: self.origin.partition,
+                topic: self.partition.topic.clone(),
+                partition: self.partition.partition,
                 record_count: self.record_count,
                 outcome: outcome.map_err(ErrorCode::name),
             };
@@ -171,7 +166,7 @@ impl PendingAcknowledgement {
 
 fn origin(client: &Client, partition: &TopicPartition, batch: &RecordBatch) -> Origin {
     Origin {
-        principal: client.principal.to_string(),
+        principal: Arc::clone(&client.principal),
         client_id: client.client_id.clone(),
         topic: partition.topic.clone(),
         partition: partition.partition,

@@ -3,6 +3,8 @@
 //! Calls are futures, unlike a processor's: they run where clients' requests are served, and give that
 //! thread back after each slice of time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
@@ -69,7 +71,7 @@ pub struct InterceptorOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The principal, as Kafka writes it.
-    pub principal: String,
+    pub principal: Arc<str>,
     /// What the client calls itself.
     pub client_id: String,
     /// The topic.

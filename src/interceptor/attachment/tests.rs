@@ -63,3 +63,20 @@ fn a_record_of_an_older_version_is_read_with_defaults() {
     assert_eq!((read.principals, read.order), (vec!["*".to_owned()], 100));
     assert_eq!((read.on_fault, read.limits), (FaultPolicy::FailClosed, InterceptorLimits::default()));
 }
+
+#[test]
+fn simple_patterns_hold_what_glob_says() {
+    let names = ["", "a", "b", "ab", "abc", "a*", "a?c", "a.b", "b]", "[", "größe", "a b"];
+    for text in
+        ["", "*", "**", "a", "a*", "a**", "*a", "a*c", "a?c", "?", "[ab]", "[!a]*", "a.b", "b]", "grö*", "[["]
+    {
+        let pattern = Pattern::new(text);
+        let ours = Names::new(text);
+        assert_eq!(ours.is_some(), pattern.is_ok(), "{text}");
+        for (ours, pattern) in ours.iter().zip(&pattern) {
+            for name in names {
+                assert_eq!(ours.hold(name), pattern.matches(name), "{text} {name}");
+            }
+        }
+    }
+}

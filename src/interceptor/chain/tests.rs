@@ -98,7 +98,7 @@ async fn what_no_interceptor_touches_is_left_as_it_is() {
     let fixture = Fixture::new(&[("a", FaultPolicy::FailClosed), ("b", FaultPolicy::FailClosed)]);
     assert_eq!(fixture.judge(&["x", "y"]).await, Ok(None));
     let origin = fixture.seen.origins.lock()[0].clone();
-    assert_eq!((origin.principal.as_str(), origin.client_id.as_str()), ("User:alice", "app"));
+    assert_eq!((&*origin.principal, origin.client_id.as_str()), ("User:alice", "app"));
     let view = fixture.interceptors.link("a").unwrap().counters();
     assert_eq!((view.produce.batches, view.produce.kept), (1, 2));
 }
@@ -193,7 +193,7 @@ async fn every_link_hears_what_became_of_a_batch_and_closes_when_it_is_gone() {
     let fixture = Fixture::new(&[("a", FaultPolicy::FailClosed), ("b", FaultPolicy::FailClosed)]);
     fixture.judge(&["x"]).await.unwrap();
     let chain = fixture.chain(Direction::Produce);
-    let pending = || chain.pending(&fixture.client, &fixture.partition, &batch(0, &["x", "y"]));
+    let pending = || chain.clone().into_pending(&fixture.partition, 2);
     pending().tell(Ok(Offset::from_wire(7).unwrap())).await;
     pending().tell(Err(ErrorCode::MessageTooLarge)).await;
     let links = [fixture.interceptors.link("a").unwrap(), fixture.interceptors.link("b").unwrap()];

@@ -256,7 +256,7 @@ async fn interceptors_judge_the_records_as_a_client_s_and_hear_what_became_of_th
     }
     let seen = &inline.host.intercepted;
     let origin = seen.origins.lock()[0].clone();
-    assert_eq!((origin.principal.as_str(), origin.client_id.as_str()), ("User:ANONYMOUS", "http"));
+    assert_eq!((&*origin.principal, origin.client_id.as_str()), ("User:ANONYMOUS", "http"));
     crate::processor::tests::within(async {
         while seen.acknowledged.lock().len() < 2 {
             tokio::task::yield_now().await;

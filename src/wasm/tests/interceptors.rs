@@ -14,7 +14,7 @@ struct Judge {
 
 fn origin() -> Origin {
     Origin {
-        principal: "User:alice".to_owned(),
+        principal: "User:alice".into(),
         client_id: "app".to_owned(),
         topic: TopicName::new("in"),
         partition: PartitionIndex::ZERO,

@@ -47,7 +47,7 @@ async fn guests() -> Vec<Guest> {
 
 fn origin() -> Origin {
     Origin {
-        principal: "User:größe".to_owned(),
+        principal: "User:größe".into(),
         client_id: "app".to_owned(),
         topic: TopicName::new("in"),
         partition: PartitionIndex::ZERO,
