@@ -25,7 +25,7 @@ pub struct Tuning {
     pub fetch_wait: Duration,
     /// Bytes of one fetch, about.
     pub fetch_bytes: usize,
-    /// Uncompressed source bytes of one turn, about: of the calls between two looks at everything else.
+    /// Uncompressed source bytes of one turn, about: of all calls before timers and other processors have theirs.
     pub turn_bytes: usize,
     /// Uncompressed source bytes of one call of the module, about: what is copied into the guest and out of it stays in a
     /// core's second-level cache.
